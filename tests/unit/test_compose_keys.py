@@ -211,3 +211,15 @@ def test_the_documents_have_every_key_that_is_read(
     keys = {key for service in services for key in service}
     assert not {*HANDLERS, *environment.KEYS, *supported.WITHOUT_EFFECT} - keys
     assert not set(supported.TOP_KEYS) - {key for document in DOCUMENTS for key in document}
+
+
+def test_a_wrong_key_is_not_blamed_on_a_variable(tmp_path: Path) -> None:
+    """A mapping begins at its first key, and one of its other texts lacks a variable."""
+    path = tmp_path / "compose.yaml"
+    path.write_text("services:\n  web:\n    imagee: x\n    image: x\n    user: ${PROVISION_NONE}\n")
+    project = read_project(path, None)
+    assert [finding.message for finding in project.findings] == [
+        "unknown key 'imagee' of a service"
+    ]
+    assert Position(path, 3, 5) not in project.unset
+    assert project.unset[Position(path, 5, 11)] == ("PROVISION_NONE",)

@@ -158,10 +158,12 @@ class _ProjectReader:
         for key, pair in pairs.items():
             if key in supported.TOP_REASONS:
                 reason, hint = supported.TOP_REASONS[key]
-                self.values.refuse(pair.key, f"'{key}' is not supported: {reason}", hint)
+                self.values.refuse_key(pair.key, f"'{key}' is not supported: {reason}", hint)
             elif key not in supported.TOP_KEYS and not key.startswith("x-"):
                 hint = f"known keys: {', '.join(supported.TOP_KEYS)}"
-                self.values.refuse(pair.key, f"unknown key {quoted(key)} of a Compose file", hint)
+                self.values.refuse_key(
+                    pair.key, f"unknown key {quoted(key)} of a Compose file", hint
+                )
         return {key: pairs[key] for key in supported.TOP_KEYS if key in pairs}
 
     def interpolated(self, node: Node) -> Node:
@@ -217,7 +219,9 @@ class _ProjectReader:
             self.values.refuse(node, f"the driver {quoted(driver)} is not supported", hint)
         if "labels" in pairs:
             hint = "remove it: Docker makes the volume with the container"
-            self.values.refuse(pairs["labels"].key, "labels of a volume are not supported", hint)
+            self.values.refuse_key(
+                pairs["labels"].key, "labels of a volume are not supported", hint
+            )
         name, external = self.named(pairs)
         if external:
             text = f"the volume {quoted(name or key)} is external, but"

@@ -40,13 +40,13 @@ class ServiceReader(SettingsReader):
         image = pair.value.value.get("image", pair)
         if "build" not in pair.value.value and (image is pair or image.value.value is None):
             message = f"service {quoted(name)} has no image"
-            self.refuse(image.key, message, "write image: busybox")
+            self.refuse_key(image.key, message, "write image: busybox")
         return self.service
 
     def _key(self, key: str, pair: Pair) -> None:
         if key in supported.REASONS:
             message = f"'{key}' is not supported: {supported.REASONS[key][0]}"
-            self.refuse(pair.key, message, supported.REASONS[key][1])
+            self.refuse_key(pair.key, message, supported.REASONS[key][1])
         elif key in HANDLERS:
             if pair.value.value is not None:
                 HANDLERS[key](self, key, pair.value)
@@ -57,7 +57,7 @@ class ServiceReader(SettingsReader):
         elif not key.startswith("x-") and key not in supported.WITHOUT_EFFECT:
             match = nearest(key, (*HANDLERS, *environment.KEYS))
             hint = f"did you mean {quoted(match)}?" if match else "remove it"
-            self.refuse(pair.key, f"unknown key {quoted(key)} of a service", hint)
+            self.refuse_key(pair.key, f"unknown key {quoted(key)} of a service", hint)
 
     def _provision(self, node: Node) -> None:
         number = len(self.findings)

@@ -65,6 +65,11 @@ class ValueReader:
             self.refused.add(position)
             self.findings.append(Finding((), message, hint, position))
 
+    def refuse_key(self, key: Node, message: str, hint: str = "") -> None:
+        """The same about a key, whatever the texts lack of the mapping that begins with it."""
+        self.unset.pop(self.position(key), None)
+        self.refuse(key, message, hint)
+
     def note(self, node: Node, text: str) -> None:
         """Note once what every user of the file has to know."""
         line = f"{self.position(node)}: {text}"
@@ -144,5 +149,5 @@ class ValueReader:
         for name, pair in pairs.items():
             if name not in known and not name.startswith("x-"):
                 hint = f"provision reads {', '.join(known)}" if known else "remove it"
-                self.refuse(pair.key, f"{quoted(name)} in '{key}' is not supported", hint)
+                self.refuse_key(pair.key, f"{quoted(name)} in '{key}' is not supported", hint)
         return {name: pairs[name] for name in known if name in pairs}
