@@ -22,6 +22,7 @@ from provision.model.inventory import Inventory
 from provision.resources import script
 from provision.resources.base import Ref
 from provision.resources.kinds.etcd_config import EtcdConfig
+from provision.resources.kinds.etcd_data import EtcdData
 from provision.resources.kinds.etcd_lease import EtcdLease
 from provision.resources.kinds.service import Service
 from provision.resources.render import program_text
@@ -229,3 +230,39 @@ def test_only_the_loss_of_a_majority_is_refused(inventory: Inventory) -> None:
         assert bool(problems) == refused, data
     unseen = {k: v for k, v in facts(inventory, {"data": {"h1": "a1"}}).items() if k != "h3"}
     assert not preflight.problems(inventory, unseen)
+
+
+def with_other_data(hosts: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The facts where these hosts have data of a cluster with other members."""
+    result = dict(hosts)
+    for name in names:
+        old = hosts[name].of(FlannelFacts)
+        new = replace(old, etcd_data={**old.etcd_data, "over.other": "b1"})
+        kinds = {**hosts[name].of_methods, FlannelFacts: new}
+        result[name] = replace(hosts[name], of_methods=kinds)
+    return result
+
+
+def test_a_host_that_comes_back_has_data_of_an_earlier_cluster(inventory: Inventory) -> None:
+    """The others went on without it: that is no loss, and the old data is deleted first."""
+    network = inventory.networks["over"]
+    lost = facts(inventory, {"data": {"h2": "a2"}})
+    back = with_other_data(lost, "h1", "h3")
+    assert preflight.problems(inventory, lost) and not preflight.problems(inventory, back)
+    assert etcd_members.of_earlier(inventory, network, back) == {"h2"}
+    assert not etcd_members.of_earlier(inventory, network, lost)
+    name = f"over.{options.cluster(inventory, network)}"
+    for host, deleted in (("h1", False), ("h2", True), ("h3", False)):
+        data = desired.wanted(inventory, back)[Ref(host, "etcd_data", name)]
+        assert isinstance(data, EtcdData)
+        assert (data != replace(data, replaces="")) == deleted
+        assert ("earlier cluster" in data.cause) == deleted
+
+
+def test_data_of_a_host_that_was_never_away_is_kept(inventory: Inventory) -> None:
+    """A change of the members while etcd answers, and one that has not ended, delete nothing."""
+    network = inventory.networks["over"]
+    answers = with_other_data(facts(inventory, {"data": LISTED, "listed": LISTED}), "h1")
+    majority = with_other_data(facts(inventory, {"data": {"h2": "a2", "h3": "a3"}}), "h1")
+    for hosts in (answers, majority):
+        assert not etcd_members.of_earlier(inventory, network, hosts)

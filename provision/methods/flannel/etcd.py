@@ -184,10 +184,10 @@ def _member(inventory: Inventory, network: Network, facts: Facts, host: str) -> 
     etcd, address = options(network).etcd, inventory.hosts[host].address
     name, token = service(inventory, network), cluster(inventory, network)
     lost = etcd_members.lost(inventory, network, facts)
+    is_earlier = host in etcd_members.of_earlier(inventory, network, facts)
+    replaces = etcd_members.EARLIER if is_earlier else lost.get(host, "")
     cause = etcd_members.cause(inventory, network, facts, host)
-    data = EtcdData(
-        host, network.name, token, inventory.name, name, lost.get(host, ""), cause=cause
-    )
+    data = EtcdData(host, network.name, token, inventory.name, name, replaces, cause=cause)
     yield data
     needs = (data.ref, certificate_ref(network, host, MEMBER))
     text = render(

@@ -23,6 +23,7 @@ from provision.model.problems import Problem
 from provision.resources.lib import etcd_keys
 
 UNLISTED = "a member that is not in the cluster"
+EARLIER = "a member of an earlier cluster"
 _RESTORE = "restore it as docs/flannel.md says under 'Restore etcd after the loss of a majority'"
 
 
@@ -67,13 +68,22 @@ def lost(inventory: Inventory, network: Network, facts: Facts) -> dict[str, str]
     return replaced
 
 
+def of_earlier(inventory: Inventory, network: Network, facts: Facts) -> frozenset[str]:
+    """The members whose data is of an earlier cluster with the same members.
+
+    A host that left the file keeps its data, while the others form a cluster without it. When the
+    host comes back, the members are those of before. Its data must not meet their empty folders:
+    the new cluster has the old one's ids, and the host would bring old leases.
+    """
+    without, kept = _majority_lost(inventory, network, facts)
+    went_on = any(_has_other_data(inventory, network, facts, member) for member in without)
+    return frozenset(kept) if went_on else frozenset()
+
+
 def problems(inventory: Inventory, network: Network, facts: Facts) -> Iterator[Problem]:
     """The loss of a majority of members, of which etcd cannot recover by itself."""
-    data = {member: _data(inventory, network, facts, member) for member in members(network)}
-    without = [member for member, member_id in data.items() if member_id == NO_DATA]
-    kept = [member for member, member_id in data.items() if member_id not in (NO_DATA, None)]
-    majority = len(data) // 2 + 1
-    if not kept or len(data) - len(without) >= majority or keys(inventory, network, facts):
+    without, kept = _majority_lost(inventory, network, facts)
+    if not kept or of_earlier(inventory, network, facts):
         return
     has = "have" if len(without) > 1 else "has"
     message = (
@@ -81,6 +91,28 @@ def problems(inventory: Inventory, network: Network, facts: Facts) -> Iterator[P
         f"lost the data, which only {' and '.join(kept)} still {'have' if kept[1:] else 'has'}"
     )
     yield Problem(without[0], message, _RESTORE)
+
+
+def _majority_lost(
+    inventory: Inventory, network: Network, facts: Facts
+) -> tuple[list[str], list[str]]:
+    """The members without data and those with data, if etcd cannot answer for the former."""
+    data = {member: _data(inventory, network, facts, member) for member in members(network)}
+    without = [member for member, member_id in data.items() if member_id == NO_DATA]
+    kept = [member for member, member_id in data.items() if member_id not in (NO_DATA, None)]
+    majority = len(data) // 2 + 1
+    if not kept or len(data) - len(without) >= majority or keys(inventory, network, facts):
+        return [], []
+    return without, kept
+
+
+def _has_other_data(inventory: Inventory, network: Network, facts: Facts, member: str) -> bool:
+    """True if a member has data of a cluster of the network with other members."""
+    own = f"{network.name}.{cluster(inventory, network)}"
+    return any(
+        folder != own and folder.rpartition(".")[0] == network.name and member_id != NO_DATA
+        for folder, member_id in facts[member].of(FlannelFacts).etcd_data.items()
+    )
 
 
 def has_lost_all(inventory: Inventory, network: Network, facts: Facts) -> bool:
@@ -108,6 +140,8 @@ def cause(inventory: Inventory, network: Network, facts: Facts, member: str) -> 
         return f"etcd on {member} has lost its data: the member is replaced"
     if has_lost_all(inventory, network, facts):
         return f"etcd on {member} has lost its data: all keys are written again"
+    if member in of_earlier(inventory, network, facts):
+        return f"etcd on {member} has data of an earlier cluster: it is deleted"
     return ""
 
 

@@ -36,7 +36,8 @@ class EtcdData(Resource):
 
     `service` is the member's systemd service, which is stopped before the folder is removed.
     `replaces` is the id of the member that has lost the data of this folder, and in whose place a
-    new one joins the cluster; empty otherwise. `cause` is what a plan says about the loss.
+    new one joins the cluster, or a word for a member whose data must go; empty otherwise. `cause`
+    is what a plan says about that.
     """
 
     kind: ClassVar[str] = "etcd_data"
