@@ -95,10 +95,16 @@ def read(path: Path, text: str) -> YamlDocument:
     return YamlDocument(None if reader.unusable else root, tuple(reader.findings))
 
 
-def is_tag_alone(event: Any) -> bool:
-    """True for a tag without a value: a text that begins with `!`, such as a password."""
-    own = event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:")
-    return own and getattr(event, "value", None) == ""
+# Of Compose, of Ansible, and of programs that put files together.
+_KNOWN_TAGS = ("!reset", "!override", "!vault", "!unsafe", "!include", "!reference")
+
+
+def is_text(event: Any) -> bool:
+    """True for a tag that is rather a text which begins with `!`, such as a password."""
+    if event.tag is None or event.tag.startswith("tag:yaml.org,2002:"):
+        return False
+    value = getattr(event, "value", None)  # lists and mappings have none
+    return value == "" or (value is not None and event.tag not in _KNOWN_TAGS)
 
 
 def _tag(event: Any) -> str:
@@ -152,7 +158,7 @@ class _Reader:
         """Report features of YAML that an inventory must not use."""
         if isinstance(event, yaml.AliasEvent):
             self.refuse(event, "aliases (*) are not allowed here", "write the value out")
-        elif is_tag_alone(event):
+        elif is_text(event):
             self.refuse(event, *NO_TAG)
         elif event.tag is not None:
             self.refuse(event, f"tag {_tag(event)} is not allowed", "remove the tag")

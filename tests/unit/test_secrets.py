@@ -97,6 +97,8 @@ def test_a_value_that_cannot_be_read_is_a_finding_of_its_line(
     ("compose", "env", "message"),
     [
         (False, "{X: !hunter2 }", "tags (!) are not allowed here; quote text that begins with !"),
+        (False, "{X: !hunter2 and more}", "tags (!) are not allowed here"),
+        (True, "{X: !hunter2 and more}", "tags (!) are not allowed here"),
         (False, "{X: *hunter2}", "aliases (*) are not allowed here"),
         (False, "{DB_PASSWORD=hunter2: x}", "environment variable 'DB_PASSWORD=…' cannot be used"),
         (False, "{X: {from_env: DB=hunter2}}", "environment variable 'DB=…' cannot be used"),

@@ -11,7 +11,7 @@ import yaml
 
 from provision.inventory.compose.scalars import scalar
 from provision.inventory.yaml_errors import MAX_DEPTH, NO_TAG, TOO_DEEP, explain
-from provision.inventory.yaml_reader import MAX_NODES, Node, Pair, is_tag_alone
+from provision.inventory.yaml_reader import MAX_NODES, Node, Pair, is_text
 from provision.model.findings import Finding, FindingError, Position
 from provision.model.text import quoted
 
@@ -69,7 +69,7 @@ class _NodeReader:
         self.count(event, 1)
         if depth > MAX_DEPTH:
             raise self.error(event, *TOO_DEEP)
-        if is_tag_alone(event):
+        if is_text(event):
             raise self.error(event, *NO_TAG)
         if event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:"):
             message = f"tag {quoted(event.tag)} is not supported"
