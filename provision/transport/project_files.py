@@ -36,14 +36,17 @@ def _require_trusted(path: Path, inventory: Path) -> None:
     """Raises UsageError unless the file is of this user, of root, or of the inventory's owner.
 
     The inventory itself may name options of ssh, so that its owner is trusted in any case. So is
-    everybody who may write it, as on file systems of Windows, which know no permissions.
+    everybody who may write it, as on file systems of Windows, which know no permissions. Other
+    people's files count in a folder of these three, as in a team's: its group is let in by them.
     """
     found, trusted, is_open = path.stat(), {0, os.geteuid()}, False
     with suppress(OSError):  # reading the inventory says so
         of_inventory = inventory.stat()
         trusted.add(of_inventory.st_uid)
         is_open = bool(of_inventory.st_mode & stat.S_IWOTH)
-    if found.st_uid not in trusted:
+    folder = path.parents[1].stat()
+    is_shared = folder.st_uid in trusted and not folder.st_mode & stat.S_IWOTH
+    if found.st_uid not in trusted and not is_shared:
         hint = "move the inventory to a folder of your own, or make the file yours by chown"
         raise UsageError(f"{path} belongs to another user (uid {found.st_uid})", hint)
     if found.st_mode & stat.S_IWOTH and not is_open:

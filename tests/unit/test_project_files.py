@@ -36,6 +36,7 @@ def test_the_nearest_file_counts(tmp_path: Path) -> None:
 def test_a_file_of_a_stranger_is_refused(tmp_path: Path) -> None:
     """Such as one in /tmp, above the user's own folder: its ProxyCommand would run."""
     inventory, config = project(tmp_path)
+    tmp_path.chmod(0o1777)
     os.chown(config, STRANGER, STRANGER)
     with pytest.raises(UsageError, match=f"belongs to another user .uid {STRANGER}"):
         nearest(inventory, "ssh_config")
@@ -44,6 +45,18 @@ def test_a_file_of_a_stranger_is_refused(tmp_path: Path) -> None:
         nearest(inventory, "ssh_config")
     os.chown(config, COLLEAGUE, COLLEAGUE)
     assert nearest(inventory, "ssh_config") == config
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_of_a_colleague_counts_in_the_folder_of_a_team(tmp_path: Path) -> None:
+    """Only people of its group can put one there. A folder of a stranger is the stranger's."""
+    inventory, config = project(tmp_path)
+    tmp_path.chmod(0o2775)
+    os.chown(config, COLLEAGUE, COLLEAGUE)
+    assert nearest(inventory, "ssh_config") == config
+    os.chown(tmp_path, STRANGER, STRANGER)
+    with pytest.raises(UsageError, match="belongs to another user"):
+        nearest(inventory, "ssh_config")
 
 
 def test_a_file_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
