@@ -8,14 +8,15 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from provision.facts.lines import KeyedLines
+from provision.resources.lib.route_protocols import REFUSALS
 
 ALL = IPv4Network("0.0.0.0/0")
 _MAIN, _LOCAL = "254", "255"
-# FR_ACT_BLACKHOLE, FR_ACT_UNREACHABLE, FR_ACT_PROHIBIT of linux/fib_rules.h, RTN_… of rtnetlink.h.
-_REFUSALS = {"6": "blackhole", "7": "unreachable", "8": "prohibit"}
-_REFUSALS |= {name: name for name in _REFUSALS.values()}
 _THROW = ("9", "throw")
 """Types of a route that ends the lookup in this table; the kernel then asks the next rule."""
+# FR_ACT_BLACKHOLE … of linux/fib_rules.h have the numbers of RTN_BLACKHOLE …
+_REFUSALS = {number: name for number, name in REFUSALS.items() if name not in _THROW}
+_REFUSALS |= {name: name for name in _REFUSALS.values()}
 _SELECTORS = (
     "fwmark", "ipproto", "sport", "dport", "tos", "dscp", "uid_", "oif", "tun_id", "l3mdev",
 )  # fmt: skip

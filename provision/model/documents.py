@@ -233,6 +233,10 @@ class ContainerDocument(SettingsDocument):
             for entry in self.networks
         ]
 
+    def joined(self) -> list[str]:
+        """The names of its network and the further ones, in this order."""
+        return [self.network, *(entry.network for entry in self.further())]
+
 
 class GuestDocument(Document):
     """An entry of `guests`: a container that others make."""

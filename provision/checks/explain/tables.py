@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from provision.resources.lib.route_protocols import KERNEL
+from provision.resources.lib.route_protocols import KERNEL, REFUSALS
 from provision.resources.on_hosts import PROTO
 
-REFUSING_TYPES = ("blackhole", "unreachable", "prohibit", "throw")
+REFUSING_TYPES = tuple(REFUSALS.values())
 """Types of routes that discard packets."""
 
 

@@ -25,7 +25,7 @@ def findings(decoded: Decoded, layout: Layout) -> Iterator[Finding]:
             yield Finding(("networks", name, "names"), *reason)
     owners: Owners = {}
     for name, container in decoded.containers.items():
-        networks = [container.network, *(entry.network for entry in container.further())]
+        networks = container.joined()
         domains = {
             joined: decoded.networks[joined].names or ""
             for joined in networks
@@ -100,7 +100,7 @@ def _of_two_networks(decoded: Decoded, owners: Owners) -> Iterator[Finding]:
     """
     askers: dict[tuple[str, str], str] = {}
     for name, container in decoded.containers.items():
-        networks = (container.network, *(entry.network for entry in container.further()))
+        networks = container.joined()
         known = (decoded.networks.get(network) for network in networks)
         asked, *further = [
             network
