@@ -156,7 +156,7 @@ def _score(
 
 def _pair(inventory: Inventory, check: Check) -> CheckedPair | None:
     """The pair of a check; None for one about a single host or container."""
-    if check.on_host or check.source == check.target:
+    if check.on_host or check.end_keys[0] == check.end_keys[1]:
         return None
     source = _end(inventory, check.source, is_host="from" in check.host_ends)
     target = _end(inventory, check.target, is_host="to" in check.host_ends)

@@ -50,7 +50,8 @@ class Evidence:
 
     By host: `drift`, `facts`, the topology `before` and `after` the connections, the sniffers'
     `captures`, the `statuses` of methods, by method, `missing_tools` and `errors`. By container:
-    `endpoints`, `listeners`. By check, source and target: `answers`, of the pairs of `choice`.
+    `endpoints`, `listeners`. By check, source and target: `answers`, of the pairs of `choice`;
+    on a LAN by the keys of both.
     """
 
     inventory: Inventory

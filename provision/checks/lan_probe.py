@@ -43,6 +43,11 @@ class LanEndpoint:
     router: IPv4Address | None = None
     reaches_host: bool = True
 
+    @property
+    def key(self) -> str:
+        """The key among hosts and containers (`end_key`)."""
+        return end_key(self.name, is_host=not self.pid)
+
 
 @dataclass(frozen=True, slots=True)
 class LanProbe:
@@ -63,6 +68,16 @@ class LanProbe:
     def host(self) -> str:
         """The host that sends it."""
         return self.source.host
+
+    @property
+    def target_key(self) -> str:
+        """The key of the target among hosts and containers (`end_key`)."""
+        return end_key(self.target, is_host="to" in self.host_ends)
+
+
+def end_key(name: str, *, is_host: bool) -> str:
+    """The key of an end of checks: a container may have the name of a host, but no colon."""
+    return f"host:{name}" if is_host else name
 
 
 def endpoints(inventory: Inventory, fleet: Fleet, hosts: Iterable[str]) -> tuple[LanEndpoint, ...]:
@@ -162,7 +177,7 @@ def _probes(source: LanEndpoint, targets: tuple[LanEndpoint, ...]) -> Iterator[L
         yield LanProbe("router", source, "gateway", source.router, of_source)
     for target in targets:
         same_namespace = bool(source.pid) and (target.pid, target.host) == (source.pid, source.host)
-        if target.name == source.name or same_namespace:
+        if target.key == source.key or same_namespace:
             continue
         # macvlan: the NIC gets no frame that one of its own children sends.
         if not source.reaches_host and _is_own_host(source, target):
@@ -182,13 +197,13 @@ def script(probes: Iterable[LanProbe]) -> str:
     by_source: dict[LanEndpoint, list[str]] = {}
     for probe in probes:
         arguments = by_source.setdefault(probe.source, [])
-        arguments += [probe.kind, probe.target, str(probe.address)]
+        arguments += [probe.kind, probe.target_key, str(probe.address)]
     if not by_source:
         return ""
     lines = [f"lan={quoted((program_text('checks/lan.pl'),))}"]
     for source, arguments in by_source.items():
         program = ("perl", "-e")
         enter = ("nsenter", "-t", str(source.pid), "-n", *program) if source.pid else program
-        argv = quoted((source.name, source.link, str(source.mtu), *arguments))
+        argv = quoted((source.key, source.link, str(source.mtu), *arguments))
         lines.append(f'{quoted(enter)} "$lan" {argv} &')
     return "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.checks.gather import segment
+from provision.checks.lan_probe import end_key
 from provision.checks.run import Verification
 from provision.checks.subjects import Check
 from provision.model.grouping import grouped
@@ -16,7 +17,7 @@ LISTED = 20
 """Failing pairs that are listed of a network whose hosts do not fit into a table."""
 OF_MODE = ("mode", "lo", "alone")
 PairVerdicts = Mapping[tuple[str, str], str]
-"""Verdicts by the names of source and target."""
+"""Verdicts by the keys of source and target."""
 _SHORT = {"FAILED": "FAIL", "skipped": "skip"}
 SELF = "·"
 
@@ -28,6 +29,12 @@ class MatrixEnd:
     name: str
     host: str
     address: str = ""
+    is_host: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key among hosts and containers (`end_key`)."""
+        return end_key(self.name, is_host=self.is_host)
 
 
 def of_pair(check: Check) -> bool:
@@ -50,8 +57,8 @@ def verdict(checks: Sequence[Check]) -> str:
 
 
 def pair_verdicts(result: Verification) -> PairVerdicts:
-    """The verdict of the checks from one container to another, by their names."""
-    pairs = grouped(filter(of_pair, result.checks), lambda check: (check.source, check.target))
+    """The verdict of the checks from one end to another, by their keys."""
+    pairs = grouped(filter(of_pair, result.checks), lambda check: check.end_keys)
     return {ends: verdict(checks) for ends, checks in pairs.items()}
 
 
@@ -68,8 +75,9 @@ def ends(result: Verification) -> dict[str, list[MatrixEnd]]:
             members.setdefault(name, {})[container.name] = end
     for network, of_lan in result.lans.items():
         for endpoint in of_lan:
-            end = MatrixEnd(endpoint.name, endpoint.host, str(endpoint.address))
-            members.setdefault(network, {}).setdefault(end.name, end)
+            address = str(endpoint.address)
+            end = MatrixEnd(endpoint.name, endpoint.host, address, is_host=not endpoint.pid)
+            members.setdefault(network, {}).setdefault(end.key, end)
     checked = checks_of(result, members)
     return {name: list(group.values()) for name, group in members.items() if name in checked}
 
@@ -77,15 +85,19 @@ def ends(result: Verification) -> dict[str, list[MatrixEnd]]:
 def checks_of(
     result: Verification, members: Mapping[str, Iterable[str]]
 ) -> dict[str, dict[str, None]]:
-    """The names of the checks between the ends of each segment, in the order of the results."""
+    """The names of the checks between the ends of each segment, in the order of the results.
+
+    `members` has the keys of the ends.
+    """
     segments: dict[str, set[str]] = {}
     for name, group in members.items():
         for end in group:
             segments.setdefault(end, set()).add(name)
     checked: dict[str, dict[str, None]] = {}
     for check in result.checks:
-        if check.source != check.target and of_pair(check):
-            both = segments.get(check.source, set()) & segments.get(check.target, set())
+        source, target = check.end_keys
+        if source != target and of_pair(check):
+            both = segments.get(source, set()) & segments.get(target, set())
             for name in both:
                 checked.setdefault(name, {})[check.check] = None
     return checked
@@ -93,16 +105,16 @@ def checks_of(
 
 def lines(result: Verification, name: str, members: list[MatrixEnd]) -> list[str]:
     """The largest table of one segment that fits into COLUMNS, else its failing pairs."""
-    kinds = ", ".join(checks_of(result, {name: [end.name for end in members]})[name])
-    by_name = {end.name: end for end in members}
+    kinds = ", ".join(checks_of(result, {name: [end.key for end in members]})[name])
+    by_key = {end.key: end for end in members}
     every = pair_verdicts(result).items()
-    verdicts = {ends: word for ends, word in every if set(ends) <= by_name.keys()}
+    verdicts = {ends: word for ends, word in every if set(ends) <= by_key.keys()}
     failed = {ends: word for ends, word in verdicts.items() if word.startswith("FAILED")}
     title = f"network {name}: {kinds} from (row) to (column)"
     for table in (_by_container(verdicts, members), _by_host(result, verdicts, members)):
         if max(map(len, table)) <= COLUMNS:
             return [title, *table]
-    return [f"network {name}: {kinds}", *_failures(by_name, len(verdicts), failed)]
+    return [f"network {name}: {kinds}", *_failures(by_key, len(verdicts), failed)]
 
 
 def _by_container(verdicts: PairVerdicts, members: list[MatrixEnd]) -> list[str]:
@@ -114,7 +126,7 @@ def _by_container(verdicts: PairVerdicts, members: list[MatrixEnd]) -> list[str]
 def _short(verdicts: PairVerdicts, source: MatrixEnd, target: MatrixEnd) -> str:
     if source == target:
         return SELF
-    word = verdicts.get((source.name, target.name), "").partition(" ")[0]
+    word = verdicts.get((source.key, target.key), "").partition(" ")[0]
     return _SHORT.get(word, word)
 
 
@@ -135,10 +147,10 @@ def _by_host(result: Verification, verdicts: PairVerdicts, members: list[MatrixE
 
 def _share(verdicts: PairVerdicts, sources: list[MatrixEnd], targets: list[MatrixEnd]) -> str:
     verdicts_of_pairs = [
-        verdicts[source.name, target.name]
+        verdicts[source.key, target.key]
         for source in sources
         for target in targets
-        if (source.name, target.name) in verdicts
+        if (source.key, target.key) in verdicts
     ]
     failed = sum(verdict.startswith("FAILED") for verdict in verdicts_of_pairs)
     if failed:
@@ -170,14 +182,14 @@ def _joined(cells: list[str], widths: list[int]) -> str:
     return " ".join(text.rjust(width) for text, width in zip(cells, widths, strict=True))
 
 
-def _failures(by_name: Mapping[str, MatrixEnd], pairs: int, failed: PairVerdicts) -> Iterator[str]:
+def _failures(by_key: Mapping[str, MatrixEnd], pairs: int, failed: PairVerdicts) -> Iterator[str]:
     """The first failing pairs of a network that has so many."""
     if not failed:
         yield f"  none of {count(pairs, 'pair')} fails"
         return
     yield f"  {len(failed):,} of {count(pairs, 'pair')} fail:"
     for (source, target), word in list(failed.items())[:LISTED]:
-        ends = (by_name[source], by_name[target])
+        ends = (by_key[source], by_key[target])
         names = " → ".join(f"{end.name} ({end.address or end.host})" for end in ends)
         yield f"  {names}: {word.removeprefix('FAILED ')}"
     if len(failed) > LISTED:

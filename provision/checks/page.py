@@ -7,6 +7,7 @@ from functools import partial
 from markupsafe import Markup
 
 from provision.checks import drift_text, test_access, test_lan, test_methods, test_network
+from provision.checks.lan_probe import end_key
 from provision.checks.matrix import ends, pair_verdicts
 from provision.checks.run import Verification
 from provision.checks.subjects import Check
@@ -33,7 +34,7 @@ def page(result: Verification, title: str, *, date: str = "", drawing: str = "")
         status_of=status_of,
         short=short,
         describe=drift_text.describe,
-        hosts_of=partial(hosts_of, _numbers(result)),
+        hosts_of=partial(hosts_of, numbers_of(result)),
         summary=summary(result),
         drawing=Markup(drawing),
     )
@@ -62,14 +63,15 @@ def meanings(result: Verification) -> dict[str, str]:
     }
 
 
-def _numbers(result: Verification) -> dict[str, int]:
-    """The number of the host of each container, and of each host."""
-    numbers = {host.name: number for number, host in enumerate(result.hosts, 1)}
+def numbers_of(result: Verification) -> dict[str, int]:
+    """The number of the host of each container, and of each host, by their keys (`end_key`)."""
+    hosts = {host.name: number for number, host in enumerate(result.hosts, 1)}
     containers = result.inventory.members.values()
-    return numbers | {c.name: numbers[c.host] for c in containers if c.host in numbers}
+    numbers = {end_key(name, is_host=True): number for name, number in hosts.items()}
+    return numbers | {c.name: hosts[c.host] for c in containers if c.host in hosts}
 
 
 def hosts_of(numbers: dict[str, int], check: Check) -> list[int]:
     """The numbers of the hosts that a check is about."""
-    ends_of_check = (numbers.get(end.partition("/")[0]) for end in (check.source, check.target))
+    ends_of_check = (numbers.get(end.partition("/")[0]) for end in check.end_keys)
     return sorted({number for number in ends_of_check if number is not None})

@@ -10,7 +10,7 @@ from provision import methods
 from provision.checks import ports
 from provision.checks.access_probe import AccessProbe
 from provision.checks.gather import Evidence, named_pairs, pairs
-from provision.checks.lan_probe import LanProbe
+from provision.checks.lan_probe import LanProbe, end_key
 from provision.checks.ports import Publication
 from provision.model.grouping import grouped
 from provision.model.inventory import Container, Network, Port
@@ -39,6 +39,12 @@ class Check:
     on_host: bool = False
     measured: str = ""
     host_ends: tuple[str, ...] = ()
+
+    @property
+    def end_keys(self) -> tuple[str, str]:
+        """The keys of source and target among hosts and containers (`end_key`)."""
+        source = end_key(self.source, is_host="from" in self.host_ends)
+        return source, end_key(self.target, is_host="to" in self.host_ends)
 
 
 @dataclass(frozen=True, slots=True)

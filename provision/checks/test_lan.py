@@ -37,7 +37,7 @@ def test_apart(evidence: Evidence, vlan_probe: LanProbe) -> None:
 def _require_success(evidence: Evidence, check: str, probe: LanProbe) -> None:
     require_reached(evidence, probe.host)
     require_tools(evidence, probe.host)
-    answer = evidence.answers.get((check, probe.source.name, probe.target))
+    answer = evidence.answers.get((check, probe.source.key, probe.target_key))
     if answer is None:
         pytest.fail(f"{probe.source.name} on {probe.host} gave no answer")
     assert answer.status == 0, answer.text

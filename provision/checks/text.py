@@ -146,7 +146,7 @@ def _numbers(result: Verification) -> str:
 
 def _sampled(result: Verification, name: str, ends: list[MatrixEnd]) -> Table:
     """One row a source: a matrix of a sample would be nearly empty, and too wide."""
-    checked = matrix.checks_of(result, {name: [end.name for end in ends]})
+    checked = matrix.checks_of(result, {name: [end.key for end in ends]})
     title = f"network {name}: {', '.join(checked[name])} of sampled pairs"
     table = Table(title=title, title_justify="left")
     for header in ("from", "to", "result"):
@@ -158,18 +158,19 @@ def _sampled(result: Verification, name: str, ends: list[MatrixEnd]) -> Table:
 
 def sampled_rows(result: Verification, ends: list[MatrixEnd]) -> Iterator[tuple[str, str, str]]:
     """Yield each source with pairs: its name and host, its targets, and the verdict of all."""
-    names = {end.name for end in ends}
-    pairs = (c for c in result.checks if c.source != c.target and of_pair(c))
-    by_source = grouped((c for c in pairs if c.target in names), lambda check: check.source)
+    keys = {end.key for end in ends}
+    pairs = (c for c in result.checks if c.end_keys[0] != c.end_keys[1] and of_pair(c))
+    pairs = (check for check in pairs if check.end_keys[1] in keys)
+    by_source = grouped(pairs, lambda check: check.end_keys[0])
     for source in ends:
-        if checks := by_source.get(source.name):
+        if checks := by_source.get(source.key):
             targets = dict.fromkeys(check.target for check in checks)
             yield f"{source.name} on {source.host}", " ".join(targets), verdict(checks)
 
 
-def cell(verdicts: PairVerdicts, source: str, target: str) -> str:
+def cell(verdicts: PairVerdicts, source: MatrixEnd, target: MatrixEnd) -> str:
     """The text in a table of pairs; empty for a pair without a check."""
-    return "·" if source == target else verdicts.get((source, target), "")
+    return "·" if source == target else verdicts.get((source.key, target.key), "")
 
 
 def as_json(result: Verification) -> dict[str, Any]:
