@@ -448,6 +448,17 @@ def test_an_ipv6_address_with_a_port_is_a_host(tmp_path: Path) -> None:
         assert values == expected[host]
 
 
+def test_odd_text_of_others_prints_no_warning(tmp_path: Path) -> None:
+    """Python warns of its own literals: `1if`, a backslash in quotes."""
+    path = tmp_path / "hosts"
+    path.write_text("a odd=1if text='\"\\d\"'\n")
+    code = "from pathlib import Path; from provision.inventory.ansible.read import read; "
+    code += f"print(read(Path({str(path)!r})).variables['a']['odd'].value)"
+    argv = (sys.executable, "-W", "default", "-c", code)
+    result = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert (result.stdout, result.stderr) == ("1if\n", "")
+
+
 def test_a_part_of_an_inventory_can_be_imported(tmp_path: Path) -> None:
     """Groups and hosts, in Ansible's order; nothing else is judged, even without networks."""
     (tmp_path / "hosts.ini").write_text(f"mx\n{LAB}[edge]\nh2\nh3\n[db]\nd1\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ def _assignment(line: str, position: Position) -> tuple[str, Value]:
 def _literal(text: str) -> Any:
     """The value of a Python literal, as Ansible's ini plug-in reads it; else the text."""
     try:
-        return ast.literal_eval(text)
+        with warnings.catch_warnings():
+            # Python warns of text such as "\d" or 1in: a variable that others write.
+            warnings.simplefilter("ignore")
+            return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
