@@ -128,7 +128,8 @@ done
             key = ("remove", "bridge", self.bridge, "external_ids", f"provision-{self.inventory}")
             unclaim = Run((*ovsdb.VSCTL, "--if-exists", *key))
             return (unclaim, self._hand_over(self.other_users[0]), *remove_file(self._record))
-        return (self._run("return"), *remove_file(self._record))
+        renew = sh(f'{program_text("host/networkd_ranges.sh")}renew_ranges "$1"', self.nic)
+        return (self._run("return"), renew, *remove_file(self._record))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         assert before is None or isinstance(before, OvsUplink)

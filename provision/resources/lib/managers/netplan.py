@@ -44,7 +44,11 @@ class Netplan(NicManager):
 
     name = "netplan"
     renderer: ClassVar[str] = "networkd"
-    programs = ("host/networkd_port.sh", "host/manager_netplan.sh")
+    programs: ClassVar[tuple[str, ...]] = (
+        "host/networkd_ranges.sh",
+        "host/networkd_port.sh",
+        "host/manager_netplan.sh",
+    )
     # The file may name what others need not know; netplan warns of a wider mode.
     mode = 0o600
     serves_veth = False

@@ -20,7 +20,7 @@ class SystemdNetworkd(NicManager):
     """NICs of systemd-networkd, except those for which netplan wrote the files."""
 
     name = NETWORKD
-    programs = ("host/networkd_port.sh", "host/manager_networkd.sh")
+    programs = ("host/networkd_ranges.sh", "host/networkd_port.sh", "host/manager_networkd.sh")
     serves_ovs = True
     dhcp_client = NETWORKD
 
