@@ -190,6 +190,17 @@ def test_only_networks_with_keys_can_change_them(inventory: Inventory) -> None:
         renewal_file(load(ROOT / "inventories" / "bgp.yml"), "core")
 
 
+def test_a_device_goes_before_the_service_that_holds_it() -> None:
+    """A rollback starts the service first, and then gives its new device the peers."""
+    origin = Origin("h1", "safe", networks=(("private", IPv4Network("172.26.0.0/16")),))
+    link = f'link [{{"ifname":"{DEVICE}","linkinfo":{{"info_kind":"tun"}}}}]'
+    (found,) = Wireguard.parse(f"{link}\n", origin)
+    service = "provision-safe-private-wireguard.service"
+    assert found.resource.requires() == (Ref("h1", "service", service),)
+    (kernel,) = Wireguard.parse(f"{link.replace('tun', 'wireguard')}\n", origin)
+    assert kernel.resource.requires() == ()
+
+
 def test_a_new_peer_does_not_change_the_script_of_the_follower(inventory: Inventory) -> None:
     """The peers are in a file that survives the reboot."""
     before = device(inventory, "h1", {"docker": DOCKER, "keys": ["h1", "h2"]})

@@ -21,7 +21,7 @@ WAIT_S = 45
 # for now; that is no failure.
 _START = """
 systemctl reset-failed "$1" 2>/dev/null
-timeout "$2" systemctl restart "$1" && exit
+timeout "$2" systemctl "$3" "$1" && exit
 [ "$(systemctl is-active "$1")" = activating ] && exit
 systemctl --no-pager --lines 5 status "$1"
 exit 1
@@ -121,7 +121,10 @@ done
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         # A start would make the folders of the service again, and the rollback would not be whole.
-        return self._install if self.stopped else self.create()
+        if self.stopped:
+            return self._install
+        # Not a restart: a daemon that the change has not stopped yet has what its peers know.
+        return (*self._install, sh(_START, self.service, str(WAIT_S), "start"))
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         return (*self.before_undo, *Resource.undo(self, before, ours=ours))
@@ -147,7 +150,7 @@ done
 
 def restart(service: str) -> Run:
     """Restart a service, and wait until it has started."""
-    return sh(_START, service, str(WAIT_S))
+    return sh(_START, service, str(WAIT_S), "restart")
 
 
 def _service(name: str, text: str, properties: dict[str, str], host: str) -> Service:

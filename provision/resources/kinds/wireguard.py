@@ -159,7 +159,7 @@ done
     def _service(self) -> str:
         if self.implementation == KERNEL:
             return ""
-        return service_name(self.mark.inventory, self.network, "wireguard")
+        return _service(self.host, self.mark.inventory, self.network).name
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
@@ -187,6 +187,11 @@ done
             mark = Mark.of_tag(str(link.get("ifalias", "")))
             resource = _device(origin, mark.network, device, link, "", devices)
             yield Found(resource, ours=mark.inventory == origin.inventory)
+
+
+def _service(host: str, inventory: str, network: str) -> Ref:
+    """The service of wireguard-go, whose device a userspace network has."""
+    return Ref(host, "service", service_name(inventory, network, "wireguard"))
 
 
 def _links(lines: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
@@ -250,5 +255,7 @@ def _device(
         relayed=conf.relayed(content),
         up="UP" in config.get("flags", ()),
         loaded=(live.port, live.rows) == (conf.port(content), expected),
+        # Deleted before the service, which takes the device along when it ends.
+        needs=(_service(origin.host, origin.inventory, network),) if tunnel == "tun" else (),
         content=content,
     )
