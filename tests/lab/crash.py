@@ -54,6 +54,8 @@ class Crash:
         """Apply completely; the number of its steps."""
         steps = self._run("apply", self.inventory)
         assert self.hosts.json("plan", self.inventory)["changes"] == []
+        # Routing daemons learn the routes of the others some seconds later.
+        self.hosts.verified(self.inventory, skips=("wire", "broadcast"))
         self.applied = self.hosts.capture()
         return steps
 
