@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from provision.compare.candidates import BASELINE, Candidate
+from provision.compare.candidates import BASELINE, CANDIDATES, Candidate
 from provision.compare.figures import FIGURES, Measurement
 from provision.compare.result import MethodResult
 from provision.model.errors import ProvisionError, UnfitError
@@ -32,6 +32,11 @@ class Progress:
         for name, reason in unavailable.items():
             self.methods[name] = MethodResult(name, "left out")
             self.leave_out(name, reason)
+        # Variants of a method stand together, although they are measured in different groups.
+        names = [BASELINE, *(candidate.name for candidate in CANDIDATES)]
+        numbers = {name: number for number, name in enumerate(names)}
+        ordered = sorted(self.methods.items(), key=lambda item: numbers.get(item[0], len(names)))
+        self.methods = dict(ordered)
 
     def status(self, name: str) -> str:
         """`MethodResult.status` of a candidate so far."""

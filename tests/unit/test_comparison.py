@@ -22,6 +22,7 @@ from provision.compare.candidates import BASELINE, CANDIDATES, Candidate, Site
 from provision.compare.figures import FIGURES, MEASUREMENTS, Measurement, Spread, ratios, spread
 from provision.compare.page import PLOT_WIDTH, charts, page
 from provision.compare.probe import MeasuredPath
+from provision.compare.progress import Progress
 from provision.compare.result import Comparison, MeasuredHost, MethodResult, Settings, as_json
 from provision.compare.text import figures_table, notes, number_text, ratios_table, times_table
 from provision.engine.fleet import Session
@@ -130,6 +131,16 @@ def test_groups_separate_candidates_that_exclude_each_other() -> None:
     # Three groups have a variant of flannel, the first of them all methods with one variant.
     assert len(groups) == 3 + sum(candidate.alone for candidate in CANDIDATES)
     assert candidates.groups(()) == ()
+
+
+def test_the_result_has_the_order_of_the_candidates() -> None:
+    """Variants of a method stand together, although they are in different groups."""
+    names = [candidate.name for candidate in CANDIDATES]
+    left_out = dict.fromkeys(names[1::4], "no iperf3")
+    chosen = [candidate for candidate in CANDIDATES if candidate.name not in left_out]
+    progress = Progress(lambda _: None, candidates.groups(chosen), left_out)
+    assert list(progress.methods) == ["host", *names]
+    assert {n for n, m in progress.methods.items() if m.status == "left out"} == set(left_out)
 
 
 def test_free_ranges_avoid_existing_routes() -> None:
