@@ -63,8 +63,13 @@ def claims(
         if isinstance(resource, Routes):
             yield from _by_vxlan(resource, routers)
     for host, network, route in daemon_routes.learned(current, facts):
-        if route.via and route.via not in known:
+        if route.via and route.via not in known and route.via not in _gateways(facts[host]):
             yield PeerClaim(host, route.via, "routes by BGP", network, route.dst)
+
+
+def _gateways(facts: HostFacts) -> frozenset[str]:
+    """The routers to hosts on other links: a route by one of them tells no peer."""
+    return frozenset(str(route.via) for route in facts.peer_routes.groups if route.via)
 
 
 def _by_routes(routes: Routes, known: Collection[str]) -> Iterator[PeerClaim]:

@@ -114,7 +114,7 @@ def test_only_reflectors_heed_bfd(tmp_path: Path) -> None:
         assert f"peer {address} local-address 10.78.0.13" in text_of(inventory, "h3", path)
     assert f"--config_file {path}" in text_of(inventory, "h3", "/etc/provision/mesh/core.bgp.sh")
     network = inventory.networks["core"]
-    assert BgpMethod().ports(network, "h1") == ("tcp/179", "udp/3784")
+    assert BgpMethod().ports(network, "h1") == ("tcp/179", "udp/3784", "udp/4784")
     needs = BgpMethod().firewall_needs(inventory, network, host_facts(inventory, "h3"))
     assert [(n.protocol, n.ports) for n in needs if isinstance(n, Inbound)] == [("udp", (3784,))]
     plain = example(tmp_path)

@@ -197,8 +197,8 @@ def test_only_reflectors_accept_callers(tmp_path: Path) -> None:
     assert "--bgp_port 0" in text_of(inventory, "h3", program)
     assert "bfdd.conf" in text_of(inventory, "h3", program)
     network, method = inventory.networks["lan"], VxlanMethod()
-    assert method.ports(network, "h1") == ("udp/4789", "tcp/179", "udp/3784")
-    assert method.ports(network, "h3") == ("udp/4789", "udp/3784")
+    assert method.ports(network, "h1") == ("udp/4789", "tcp/179", "udp/3784", "udp/4784")
+    assert method.ports(network, "h3") == ("udp/4789", "udp/3784", "udp/4784")
     needs = {
         host: [
             need.ports
@@ -208,6 +208,28 @@ def test_only_reflectors_accept_callers(tmp_path: Path) -> None:
         for host in ("h1", "h3")
     }
     assert needs == {"h1": [(4789,), (3784,), (179,)], "h3": [(4789,), (3784,)]}
+
+
+def test_bfd_across_a_router_has_another_port(tmp_path: Path) -> None:
+    """h3 reaches the others by a router, as its routes tell."""
+    inventory = example(tmp_path, ("# asn: 64512", "bfd: true #"))
+    states = facts(inventory, {**CASE, "via": {"h3": "10.78.0.1"}})
+    path = "/etc/provision/fabric/lan.bfdd.conf"
+    planned = wanted(inventory, states)
+    texts = {host: planned[Ref(host, "file", path)].text for host in ("h2", "h3")}
+    for reflector in ("10.78.0.11", "10.78.0.12"):
+        assert f" peer {reflector} multihop local-address 10.78.0.13\n" in texts["h3"]
+    assert "  minimum-ttl 1\n" in texts["h3"] and "multihop" not in texts["h2"]
+    network = inventory.networks["lan"]
+    ports = {
+        host: [
+            need.ports
+            for need in VxlanMethod().firewall_needs(inventory, network, states[host])
+            if isinstance(need, Inbound) and 3784 in need.ports
+        ]
+        for host in ("h2", "h3")
+    }
+    assert set(ports["h2"]) == {(3784,)} and set(ports["h3"]) == {(3784, 4784)}
 
 
 def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:

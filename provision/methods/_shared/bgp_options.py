@@ -19,6 +19,8 @@ PORT = 179
 """TCP port of BGP (RFC 4271)."""
 BFD_PORT = 3784
 """UDP port of BFD on one link (RFC 5881)."""
+BFD_MULTIHOP_PORT = 4784
+"""UDP port of BFD across routers (RFC 5883)."""
 BFD_INTERVAL_MS, BFD_MULTIPLIER = 250, 3
 """A packet each so many milliseconds; a host that has sent none in so many intervals is dead."""
 ASN = 64512

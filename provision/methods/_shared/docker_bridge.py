@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
 from provision.facts.host import HostFacts
@@ -177,6 +177,14 @@ def nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str,
     return tuple(sorted({route.dev for route in routes}))
 
 
+def behind_routers(
+    inventory: Inventory, network: Network, facts: HostFacts
+) -> frozenset[IPv4Address]:
+    """The addresses of the peers to which the host's routes lead by a router."""
+    routed = [peers for route, peers in facts.peer_routes.groups.items() if route.via]
+    return frozenset().union(*routed) & inventory.addresses[network.name]
+
+
 def mtu(
     inventory: Inventory, network: Network, facts: Mapping[str, HostFacts], *, overhead: int = 0
 ) -> int:
@@ -266,18 +274,21 @@ def peer_problems(
     facts: HostFacts,
     *,
     one_link: str = "",
+    routed: frozenset[IPv4Address] = frozenset(),
     peers: Iterable[str] | None = None,
 ) -> Iterator[Problem]:
     """Yield the reasons why a host cannot send to its peers, by default all hosts of the network.
 
     `one_link`: the hint for a peer behind a router, if the method needs all hosts on one link;
-    empty if routers may be between the hosts.
+    empty if routers may be between the hosts. `routed` are the peers that it does not concern.
     """
     nic = inventory.hosts[facts.host].nic
     # A bridge stays up, and the routes through it, while the NIC that is its port is down.
     for dev in nics(inventory, network, facts):
         yield from link_problems.nic_problems(network, facts, facts.carrier(dev))
-    wrong = link_problems.wrongly_reached(inventory, network, facts, one_link=bool(one_link))
+    wrong = link_problems.wrongly_reached(
+        inventory, network, facts, one_link=bool(one_link), routed=routed
+    )
     for peer in (network.hosts if peers is None else peers) if wrong else ():
         address = inventory.hosts[peer].address
         if address not in wrong:

@@ -5,7 +5,7 @@ Debian's own service of FRR is not used, so that no file in /etc/frr is touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Address
@@ -119,12 +119,13 @@ class Speaker:
         }
         return self.file(f"{self.program}.sh", render(template, **{**common, **values}), "0755")
 
-    def zebra(self) -> File:
+    def zebra(self, *, several_links: bool = False) -> File:
         """The file of zebra."""
-        return self.file("zebra.conf", render("bgp/zebra.conf.j2", mark=self.mark))
+        text = render("bgp/zebra.conf.j2", mark=self.mark, several_links=several_links)
+        return self.file("zebra.conf", text)
 
-    def bfdd(self) -> tuple[File, ...]:
-        """The file of bfdd, if the network has BFD."""
+    def bfdd(self, routed: Collection[IPv4Address] = ()) -> tuple[File, ...]:
+        """The file of bfdd, if the network has BFD; `routed` are the hosts behind a router."""
         if not self.bfdd_path:
             return ()
         text = render(
@@ -132,6 +133,7 @@ class Speaker:
             mark=self.mark,
             address=self.inventory.hosts[self.host].address,
             peers=() if self.reflects else self.peers,
+            routed=tuple(map(str, routed)),
             group=GROUP,
             multiplier=BFD_MULTIPLIER,
             interval_ms=BFD_INTERVAL_MS,

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
 
 from provision.facts.host import HostFacts
-from provision.methods._shared import firewall_needs
-from provision.methods._shared.bgp_options import BFD_PORT, PORT, reflectors, speaker_options
+from provision.methods._shared import docker_bridge, firewall_needs
+from provision.methods._shared.bgp_options import (
+    BFD_MULTIHOP_PORT,
+    BFD_PORT,
+    PORT,
+    reflectors,
+    speaker_options,
+)
 from provision.model.inventory import Inventory, Network
-from provision.model.needs import Need
+from provision.model.needs import Inbound, Need
 
 
-def needs(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Need]:
-    """Yield the packets of BGP and BFD that the firewalls of one host must let through."""
-    if speaker_options(network).bfd:
-        yield from firewall_needs.of_udp(inventory, network, facts, (BFD_PORT,))
-    if facts.host in reflectors(network):
-        yield from firewall_needs.of_tcp(inventory, network, facts, (PORT,))
+def needs(
+    inventory: Inventory, network: Network, facts: HostFacts, links: Iterable[IPv4Network] = ()
+) -> Iterator[Need]:
+    """Yield the packets of BGP and BFD that the firewalls of one host must let through.
+
+    `links` are the ranges of the hosts' links, if there are several. Their addresses may call, so
+    that a new host on any of them changes no other host.
+    """
+    nics = docker_bridge.nics(inventory, network, facts)
+    pairs = [(nic, link) for nic in nics for link in links]
+    routed = pairs or docker_bridge.behind_routers(inventory, network, facts)
+    bfd_ports = (BFD_PORT, BFD_MULTIHOP_PORT) if routed else (BFD_PORT,)
+    for nic, source in pairs or firewall_needs.sources(inventory, network, facts):
+        if speaker_options(network).bfd:
+            yield Inbound("udp", bfd_ports, source, nic)
+        if facts.host in reflectors(network):
+            yield Inbound("tcp", (PORT,), source, nic)
 
 
 def ports(network: Network, host: str) -> tuple[str, ...]:
-    """Ports of the host that the speaker takes."""
-    bfd = (f"udp/{BFD_PORT}",) if speaker_options(network).bfd else ()
+    """Ports of the host that the speaker takes: bfdd opens both of BFD."""
+    numbers = (BFD_PORT, BFD_MULTIHOP_PORT) if speaker_options(network).bfd else ()
+    bfd = tuple(f"udp/{number}" for number in numbers)
     return (*((f"tcp/{PORT}",) if host in reflectors(network) else ()), *bfd)

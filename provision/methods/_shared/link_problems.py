@@ -51,15 +51,23 @@ def without_route(facts: HostFacts, peer: str, address: IPv4Address) -> Problem:
 
 
 def wrongly_reached(
-    inventory: Inventory, network: Network, facts: HostFacts, *, one_link: bool
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,
+    *,
+    one_link: bool,
+    routed: frozenset[IPv4Address] = frozenset(),
 ) -> frozenset[IPv4Address]:
-    """The addresses of the network's hosts without a route, or with a route by another way."""
+    """The addresses of the network's hosts without a route, or with a route by another way.
+
+    With `one_link`, a router is another way, but to those of `routed`.
+    """
     nic, wrong = inventory.hosts[facts.host].nic, inventory.addresses[network.name]
     for route, peers in facts.peer_routes.groups.items():
         by_router = route.via is not None and one_link
         # If the NIC is a port, also of another inventory's bridge, the route's device is above it.
-        if not by_router and (nic is None or _leaves_by(facts, route.dev, nic)):
-            wrong -= peers
+        if nic is None or _leaves_by(facts, route.dev, nic):
+            wrong -= peers & routed if by_router else peers
     return wrong - {inventory.hosts[facts.host].address}
 
 

@@ -19,7 +19,7 @@ from provision.methods._shared import (
     status_tables,
 )
 from provision.methods._shared.bgp_options import check_password, reflectors
-from provision.methods.bgp.options import BgpOptions, options
+from provision.methods.bgp.options import BgpOptions, links, options
 from provision.methods.bgp.status import SpeakerStatus
 from provision.model.findings import Finding
 from provision.model.inventory import Inventory, Network
@@ -30,7 +30,9 @@ from provision.resources.base import Resource
 if TYPE_CHECKING:
     from provision.model.documents import Decoded, Layout
 
-_ONE_LINK = "a router between the hosts does not learn their subnets: use method vxlan"
+_ONE_LINK = (
+    "name the ranges of all links as links, with a router of each as routers, or use method vxlan"
+)
 
 
 class BgpMethod(Method):
@@ -82,7 +84,10 @@ class BgpMethod(Method):
     ) -> Iterator[Problem]:
         """Yield the reasons why one host cannot carry its part of the network."""
         yield from docker_bridge.problems(inventory, network, facts)
-        yield from docker_bridge.peer_problems(inventory, network, facts, one_link=_ONE_LINK)
+        routed = speaker.routed_peers(inventory, network, facts.host)
+        yield from docker_bridge.peer_problems(
+            inventory, network, facts, one_link=_ONE_LINK, routed=routed
+        )
         yield from frr_facts.problems(inventory, facts, "method: routes", ("bgp", "evpn"))
         yield from speaker.router_problems(inventory, network, facts)
 
@@ -91,7 +96,7 @@ class BgpMethod(Method):
     ) -> Iterator[Need]:
         """Yield the packets of a network that the firewalls of one host must let through."""
         yield from super().firewall_needs(inventory, network, facts)
-        yield from frr_needs.needs(inventory, network, facts)
+        yield from frr_needs.needs(inventory, network, facts, links(network))
 
     def ports(self, network: Network, host: str) -> tuple[str, ...]:
         """Ports of the host that the network may take."""

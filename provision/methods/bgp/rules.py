@@ -19,6 +19,7 @@ def findings(name: str, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     options = decoded.options[name]
     assert isinstance(options, BgpOptions)
     yield from bgp_rules.findings(name, decoded, layout)
+    yield from _links(name, options, decoded, layout)
     for index, router in enumerate(options.routers or ()):
         loc: Loc = ("networks", name, "routers", index)
         earlier = (options.routers or [])[:index]
@@ -31,6 +32,41 @@ def findings(name: str, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
     if options.router_password is not None and not options.routers:
         message = f"network '{name}' has no routers"
         yield Finding(("networks", name, "router_password", KEY), message, "remove the key")
+
+
+def _links(name: str, options: BgpOptions, decoded: Decoded, layout: Layout) -> Iterator[Finding]:
+    """Each host and each router is on one of the links, and each link with hosts has a router."""
+    loc: Loc = ("networks", name, "links")
+    links = options.links
+    if links is None:
+        return
+    if not links:
+        yield Finding(loc, "the network has no link", "write the range of each link, or no 'links'")
+        return
+    for index, link in enumerate(links):
+        if link.overlaps(decoded.networks[name].cidr):
+            message = f"link {link} overlaps cidr, the containers' range"
+            yield Finding((*loc, index), message, "write the range of the hosts' addresses")
+        for earlier in links[:index]:
+            if link.overlaps(earlier):
+                message = f"links {earlier} and {link} overlap"
+                yield Finding((*loc, index), message, "write one range for each link")
+    routers = list(enumerate(options.routers or ()))
+    for index, router in routers:
+        if not any(router.address in link for link in links):
+            message = f"router {router.address} is on none of the network's links"
+            at = ("networks", name, "routers", index, "address")
+            yield Finding(at, message, "add the range of its link to 'links'")
+    hosts = [(host, decoded.hosts[host].address) for host in layout.hosts[name]]
+    for host, address in hosts:
+        if not any(address in link for link in links):
+            message = f"host '{host}' ({address}) is on none of the network's links"
+            yield Finding(loc, message, "add the range of its link")
+    used = [link for link in links if any(address in link for _, address in hosts)]
+    for link in used if len(used) > 1 else ():
+        if not any(router.address in link for _, router in routers):
+            message = f"link {link} has no router, which would tell others of the subnets there"
+            yield Finding(loc, message, f"add a router of {link} to 'routers'")
 
 
 def _router(

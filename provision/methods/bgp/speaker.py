@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from provision.facts.host import HostFacts
 from provision.methods._shared import docker_bridge
 from provision.methods._shared.bgp_options import reflectors
 from provision.methods._shared.frr import GROUP, HOLD_S, Speaker
-from provision.methods.bgp.options import KEPT, PROTOCOL, accepted_ranges, options, routers
+from provision.methods.bgp.options import (
+    KEPT,
+    PROTOCOL,
+    Router,
+    accepted_ranges,
+    links,
+    options,
+    routers_of,
+    same_link,
+)
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.model.text import listed
@@ -26,9 +35,11 @@ _STOP_EFFECT = "the routers reach no container of the host for some seconds"
 def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Resource]:
     """The speaker of one host."""
     speaker = speaker_of(inventory, network, facts.host)
+    routers = routers_of(inventory, network, facts.host)
     bgpd = speaker.file("bgpd.conf", _bgpd_conf(inventory, network, facts))
-    program = _program(speaker)
-    files, optional = (speaker.zebra(), bgpd, program), speaker.bfdd()
+    zebra = speaker.zebra(several_links=bool(links(network)))
+    files = (zebra, bgpd, _program(speaker, routers))
+    optional = speaker.bfdd(routed_peers(inventory, network, facts.host))
     yield from (*files, *optional)
     secrets = speaker.secrets()
     yield from secrets
@@ -39,27 +50,39 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
         subnet=network.subnets[facts.host],
         protocol=PROTOCOL,
         kept=KEPT,
-        routers=",".join(str(router.address) for router in routers(network)),
-        ranges=(network.cidr, *accepted_ranges(network)),
+        routers=",".join(str(router.address) for router in routers),
+        ranges=(network.cidr, *accepted_ranges(routers)),
     )
-    if routers(network):
+    if routers:
         service = replace(service, stop_effect=_STOP_EFFECT, restarts_quietly=False)
     yield service
-    yield speaker.chain(router.address for router in routers(network))
+    yield speaker.chain(router.address for router in routers)
+
+
+def routed_peers(inventory: Inventory, network: Network, host: str) -> frozenset[IPv4Address]:
+    """The addresses of the hosts on other links than that of `host`."""
+    if not links(network):
+        return frozenset()
+    address = inventory.hosts[host].address
+    every = inventory.addresses[network.name]
+    return frozenset(each for each in every if not same_link(network, address, each))
 
 
 def router_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
     """Yield routers on no link of the host to its peers, and ranges that would cut off its own."""
     nics = docker_bridge.nics(inventory, network, facts)
-    links = [
+    held_ranges = [
         held.network for nic in nics if nic in facts.links for held in facts.links[nic].addresses
     ]
-    for router in routers(network) if nics else ():
-        if not any(router.address in link for link in links):
+    routers = routers_of(inventory, network, facts.host)
+    for router in routers if nics else ():
+        if not any(router.address in held for held in held_ranges):
             message = f"router {router.address} is not on the link of {listed(nics)} to its peers"
             hint = "write the router's address on that link"
+            if not links(network):
+                hint += ", or the ranges of all links as links"
             yield Problem(facts.host, message, hint)
-    for accepted in accepted_ranges(network):
+    for accepted in accepted_ranges(routers):
         yield from _cut_off(accepted, facts)
 
 
@@ -93,16 +116,22 @@ def _bgpd_conf(inventory: Inventory, network: Network, facts: HostFacts) -> str:
         cidr=network.cidr,
         lengths=sorted({subnet.prefixlen for subnet in network.subnets.values()}),
         subnet=network.subnets[facts.host],
-        routers=routers(network),
+        routers=routers_of(inventory, network, facts.host),
         strict=options(network).strict,
         owners=_owners(inventory, network, facts.host),
         peers=speaker.peers,
-        ranges=speaker.callers(facts),
+        ranges=_callers(speaker, facts),
         reflects=speaker.reflects,
         group=GROUP,
         hold_s=HOLD_S,
         bfd=options(network).bfd,
     )
+
+
+def _callers(speaker: Speaker, facts: HostFacts) -> tuple[object, ...]:
+    """The ranges from which a reflector is called: a new host on one of the links is in them."""
+    ranges = links(speaker.network)
+    return ranges if ranges and speaker.reflects else speaker.callers(facts)
 
 
 def _owners(inventory: Inventory, network: Network, host: str) -> tuple[tuple[str, str], ...]:
@@ -116,31 +145,31 @@ def _owners(inventory: Inventory, network: Network, host: str) -> tuple[tuple[st
     )
 
 
-def _hops(network: Network) -> tuple[tuple[IPv4Network, tuple[str, ...]], ...]:
+def _hops(routers: tuple[Router, ...]) -> tuple[tuple[IPv4Network, tuple[str, ...]], ...]:
     """The accepted ranges, each with the routers to which its routes may lead."""
     return tuple(
         (
             accepted,
             tuple(
                 str(router.address)
-                for router in routers(network)
+                for router in routers
                 if any(accepted.subnet_of(each) for each in router.accept or ())
             ),
         )
-        for accepted in accepted_ranges(network)
+        for accepted in accepted_ranges(routers)
     )
 
 
-def _program(speaker: Speaker) -> File:
+def _program(speaker: Speaker, routers: tuple[Router, ...]) -> File:
     network = speaker.network
-    called = tuple(str(router.address) for router in routers(network))
+    called = tuple(str(router.address) for router in routers)
     shared = called if "router_password" not in network.secrets else ()
     return speaker.program_file(
         "bgp/bgp.sh.j2",
         peers=" ".join((*speaker.peers, *called)),
         routers=",".join(called),
-        ranges=" ".join(map(str, (network.cidr, *accepted_ranges(network)))),
-        accepted=_hops(network),
+        ranges=" ".join(map(str, (network.cidr, *accepted_ranges(routers)))),
+        accepted=_hops(routers),
         protocol=PROTOCOL,
         kept=KEPT,
         cidr=network.cidr,

@@ -14,7 +14,7 @@ from provision.methods._shared import bgp_sessions
 from provision.methods._shared.bgp_options import PORT
 from provision.methods._shared.bgp_sessions import ESTABLISHED, BgpSession
 from provision.methods._shared.status_tables import of_network
-from provision.methods.bgp.options import PROTOCOL, options, routers
+from provision.methods.bgp.options import PROTOCOL, Router, options, routers_of
 from provision.methods.bgp.speaker import speaker_of
 from provision.model.inventory import Inventory, Network
 from provision.model.text import listed
@@ -55,7 +55,8 @@ def script(inventory: Inventory, host: str, networks: Iterable[Network], *, wait
             folder=speaker_of(inventory, network, host).run_folder,
             cidr=network.cidr,
             peers=len(network.hosts) - 1,
-            sessions=len(bgp_sessions.partners(network, host)) + len(routers(network)),
+            sessions=len(bgp_sessions.partners(network, host))
+            + len(routers_of(inventory, network, host)),
             port=PORT,
             network=network.name,
             protocol=PROTOCOL,
@@ -112,7 +113,8 @@ def sessions_error(
     status = of_network(statuses, network)
     if status.error:
         return status.error
-    called = tuple(str(router.address) for router in routers(network))
+    routers = routers_of(inventory, network, facts.host)
+    called = tuple(str(router.address) for router in routers)
     up = {session.address for session in status.sessions if session.state == ESTABLISHED}
     silent = tuple(address for address in called if address not in up)
     cause = f"none with {_routers(silent)}: {_router_cause(network, facts.host)}" if silent else ""
@@ -150,16 +152,16 @@ def subnets_error(
         rivals = {rival for rival in status.rivals.get(str(subnet), ()) if rival != addresses[name]}
         for rival in sorted(rivals - {hop}):
             errors.append(f"{subnet} of {name} is announced by {names.get(rival, rival)}, too")
-    errors += _strange_prefixes(network, status, names)
+    errors += _strange_prefixes(network, status, names, routers_of(inventory, network, facts.host))
     return "; ".join(errors)
 
 
 def _strange_prefixes(
-    network: Network, status: SpeakerStatus, names: dict[str, str]
+    network: Network, status: SpeakerStatus, names: dict[str, str], routers: tuple[Router, ...]
 ) -> Iterator[str]:
     """The prefixes that neither a host has nor a router may announce."""
     known = set(map(str, network.subnets.values()))
-    accepted = {str(router.address): router.accept or () for router in routers(network)}
+    accepted = {str(router.address): router.accept or () for router in routers}
     for prefix, hop in status.next_hops.items():
         ranges = accepted.get(hop, ())
         if prefix not in known and not any(IPv4Network(prefix).subnet_of(r) for r in ranges):

@@ -30,7 +30,8 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     speaker = speaker_of(inventory, network, facts.host)
     bgpd = speaker.file("bgpd.conf", _bgpd_conf(speaker, facts))
     program = _program(speaker)
-    files, optional = (speaker.zebra(), bgpd, program), speaker.bfdd()
+    files = (speaker.zebra(), bgpd, program)
+    optional = speaker.bfdd(docker_bridge.behind_routers(inventory, network, facts))
     yield from (*files, *optional)
     secrets = tuple(replace(each, stop_effect=_STOP_EFFECT) for each in speaker.secrets())
     yield from secrets

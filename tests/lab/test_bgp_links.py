@@ -1,0 +1,124 @@
+"""Method `bgp` on booted hosts of two links: h3 is behind a router, which h4 plays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from provision.lab import power
+from tests.lab.conftest import Boot
+from tests.lab.hosts import HOSTS, Hosts, assert_same
+from tests.lab.pipework import wait_for_output
+from tests.lab.test_bgp import REFLECTORS, UNIT, VTYSH, await_sessions, lost_during
+from tests.lab.test_bgp_routers import START, STOP, learned
+from tests.lab.two_links import FAR, ROUTER, moved, on_two_links
+
+pytestmark = pytest.mark.lab
+
+PAGE = Path(__file__).parents[2] / "docs" / "bgp.md"
+
+
+def router_text(hosts: Hosts) -> str:
+    """The router's configuration of docs/bgp.md, called from both links."""
+    (text,) = re.findall(r"```text\n(ip prefix-list.*?)```", PAGE.read_text(), re.S)
+    listen = " bgp listen range 10.78.0.0/24 peer-group hosts\n"
+    assert listen in text
+    text = text.replace(listen, listen + listen.replace("10.78.0", FAR))
+    # Packets cross the router, so it has to keep the subnet of a host whose service is restarted.
+    keep = " bgp graceful-restart\n bgp long-lived-graceful-restart stale-time 300\n"
+    assert all(f"`{line.strip()}`" in PAGE.read_text() for line in keep.splitlines())
+    text = text.replace("router bgp 64600\n", f"router bgp 64600\n{keep}")
+    return str(text.replace("10.78.0.", f"{hosts.networks[1]}."))
+
+
+@pytest.fixture
+def linked(booted: Boot) -> Iterator[Hosts]:
+    """Three hosts of two links and the router; afterwards all are on one link again."""
+    hosts = booted("mixed", count=4)
+    with on_two_links(hosts):
+        quoted = router_text(hosts).replace("'", "'\\''")
+        start = START.strip().replace("\n", "; ")
+        hosts.ssh(ROUTER, f"printf %s '{quoted}' | {{ {start}; }}")
+        yield hosts
+        power.start(hosts.lab, say=print)
+        if any(hosts.everywhere("ls -d /etc/provision/mesh", check=False).values()):
+            hosts.provision("destroy", inventory_of(hosts), "--yes", status=None)
+        hosts.ssh(ROUTER, STOP.strip(), check=False)
+
+
+def inventory_of(hosts: Hosts, *further: str) -> str:
+    """The example with h3 on the other link, and with both addresses of the router."""
+    near = hosts.networks[1]
+    keys = (
+        f"links: [{near}.0/24, {FAR}.0/24]",
+        f"routers: [{{address: {near}.14, asn: 64600, accept: [10.200.0.0/16]}}, "
+        f"{{address: {FAR}.1, asn: 64600}}]",
+        *further,
+        "# asn: 64512",
+    )
+    return hosts.inventory("bgp.yml", moved(hosts), ("# asn: 64512", "\n    ".join(keys)))
+
+
+def test_hosts_of_two_links_reach_each_other_by_their_router(linked: Hosts) -> None:
+    """From apply to destroy, with a reflector away and after a reboot."""
+    near, before = linked.networks[1], linked.capture()
+    inventory = inventory_of(linked)
+    linked.provision("apply", inventory)
+    linked.verified(inventory)
+    assert linked.json("apply", inventory)["changes"] == []
+    assert learned(linked) == [
+        f"172.27.0.0/24 via {near}.11",
+        f"172.27.1.0/24 via {near}.12",
+        f"172.27.2.0/24 via {FAR}.13",
+    ]
+    accepted, to_far = f"10.200.0.0/16 via {near}.14", f"172.27.2.0/24 via {near}.14"
+    assert learned(linked, "h1") == [accepted, f"172.27.1.0/24 via {near}.12", to_far]
+    assert learned(linked, "h2") == [accepted, f"172.27.0.0/24 via {near}.11", to_far]
+    assert learned(linked, "h3") == [f"172.27.{k}.0/24 via {FAR}.1" for k in range(2)]
+    for pair in (("b1", "b3"), ("b3", "b2"), ("b2", "b1")):
+        explained = linked.json("explain", inventory, *pair)
+        assert explained["reached"] and explained["cause"] is None, explained
+
+    stop = f"systemctl stop {UNIT}; sleep 4; systemctl start {UNIT}"
+    assert not lost_during(linked, 12, *((host, stop) for host in REFLECTORS))
+    await_sessions(linked)
+    linked.verified(inventory)
+    power.reboot(linked.lab, HOSTS, say=print)
+    linked.verified(inventory, within_s=120)
+    assert linked.json("plan", inventory)["changes"] == []
+
+    linked.provision("destroy", inventory, "--yes")
+    assert_same(before, linked.capture())
+    left = linked.everywhere("ip route show proto 186; ip route show proto 241")
+    assert not any(left.values()), left
+
+
+@pytest.mark.full
+def test_bfd_notices_a_dead_host_behind_a_router(linked: Hosts) -> None:
+    """The session crosses the router, and has another port."""
+    inventory = inventory_of(linked, "bfd: true")
+    linked.provision("apply", inventory)
+    linked.verified(inventory)
+    sessions = f"{VTYSH.replace('bgpd', 'bfdd')} -c 'show bfd peers brief' | grep -c ' up '"
+    for host, count in (("h1", 1), ("h2", 1), ("h3", 2)):
+        wait_for_output(linked, host, f"{sessions} || :", f"{count}\n", within_s=60)
+    gone = (
+        "for n in $(seq 1500); do ip route show 172.27.2.0/24 proto 186 | grep -q . || "
+        "{ date +%s.%N; exit; }; sleep 0.02; done; exit 1"
+    )
+    with ThreadPoolExecutor() as pool:
+        noticed = [pool.submit(linked.ssh, host, gone) for host in REFLECTORS]
+        silence = (
+            "sleep 2; date +%s.%N; ip link set dev eth1 down; sleep 6; ip link set dev eth1 up"
+        )
+        start = float(linked.ssh("h3", silence))
+        delays = [float(each.result()) - start for each in noticed]
+    # 0.75 s, and the time that a loaded host needs; without BFD it would be 9 s.
+    assert all(0 < delay < 3 for delay in delays), delays
+    await_sessions(linked)
+    linked.verified(inventory, within_s=120)
+    linked.provision("destroy", inventory, "--yes")
