@@ -15,7 +15,9 @@ from provision.methods._shared import access_rules, docker_versions, link_proble
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, gateway, interface_name
+from provision.model.needs import Need, Transit
 from provision.model.problems import Problem
+from provision.model.tunnel import Tunnel
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
@@ -177,6 +179,21 @@ def nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str,
     return tuple(sorted({route.dev for route in routes}))
 
 
+def incoming_links(
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,
+    tunnel: Tunnel | None,
+    devices: tuple[str, ...],
+) -> tuple[str, ...]:
+    """The interfaces by which packets of other hosts' containers come in, to be routed.
+
+    Those of a tunnel come in by its `devices`.
+    """
+    direct = not devices or (tunnel is not None and tunnel.optional)
+    return tuple(sorted({*devices, *(nics(inventory, network, facts) if direct else ())}))
+
+
 def mtu(
     inventory: Inventory, network: Network, facts: Mapping[str, HostFacts], *, overhead: int = 0
 ) -> int:
@@ -216,15 +233,17 @@ def problems(
     )
 
 
-def policy_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
+def policy_problems(
+    inventory: Inventory, network: Network, facts: HostFacts, needs: Iterable[Need]
+) -> Iterator[Problem]:
     """Yield the rules of the host's `ip rule` that take the network's packets from their routes."""
     if not facts.policy.rules:
         return
+    links = sorted({need.nic for need in needs if isinstance(need, Transit)})
     bridge, own = bridge_name(inventory, network), network.subnets[facts.host]
     priorities: set[int] = set()
     for peer, subnet in network.subnets.items():
-        nic = facts.peer_routes.get(inventory.hosts[peer].address)
-        directions = [(own, subnet, bridge), *([(subnet, own, nic.dev)] if nic else [])]
+        directions = [(own, subnet, bridge), *((subnet, own, link) for link in links)]
         for diversion in (facts.policy.diversion(*direction) for direction in directions):
             if peer == facts.host or diversion is None or diversion[0] in priorities:
                 continue
