@@ -49,7 +49,8 @@ def cause(inventory: Inventory, network: Network, facts: HostFacts) -> str:
     for need in methods.firewall_needs(inventory, network, facts):
         blocker = facts.firewall.blocker(need)
         if blocker is not None:
-            return f"{facts.host}: {_dropped(network, need, blocker)}: `{blocker.command}`"
+            dropped = f"{facts.host}: {_dropped(network, need, blocker)}"
+            return f"{dropped}: `{blocker.command}`{blocker.saved}"
     return ""
 
 
@@ -59,7 +60,7 @@ def _dropped(network: Network, need: Need, blocker: Blocker) -> str:
 
 def _hint(host: str, blocker: Blocker) -> str:
     manage = ", or write firewall: manage" if blocker.tool else ""
-    return f"run `{blocker.command}` on {host}{manage}"
+    return f"run `{blocker.command}` on {host}{blocker.saved}{manage}"
 
 
 def rules(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[FirewallRule]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from provision.facts import firewalld, nft_table
@@ -14,6 +15,13 @@ from provision.model.needs import Inbound, Need, Transit
 from provision.resources.kinds.iptables_chain import HOOKS
 
 UFW, FIREWALLD = "ufw", "firewalld"
+_NFTABLES = "nftables.service"
+_FILES = {
+    _NFTABLES: "/etc/nftables.conf",
+    "netfilter-persistent.service": "/etc/iptables/rules.v4",
+    "iptables.service": "/etc/sysconfig/iptables",
+}
+"""Services that load rules when they start, with the file that has them."""
 _UFW_CHAIN = ":ufw-user-input "
 _STOPS = "stops_forwarding"
 _HOOK = HOOKS["filter"]
@@ -25,13 +33,15 @@ class Blocker:
     """A firewall that drops packets: its name, and the command that lets them through.
 
     `tool` is the firewall that `firewall: manage` can open; empty for others. `verb` is what it
-    does to the packets.
+    does to the packets. `saved` is the end of a sentence with the command: where else the rule has
+    to be written, so that it is there after the next reboot.
     """
 
     name: str
     command: str
     tool: str = ""
     verb: str = "drops"
+    saved: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,11 @@ class Firewall:
         ports = ",".join(map(str, need.ports))
         if ports:
             match += f" -m multiport --dports {ports}"
-        return Blocker("iptables (chain INPUT)", f"iptables -I INPUT {match} -j ACCEPT")
+        return self._iptables_blocker("INPUT", f"iptables -I INPUT {match} -j ACCEPT")
+
+    def _iptables_blocker(self, chain: str, command: str, verb: str = "drops") -> Blocker:
+        saved = _saved(unit for unit in self.units if unit != _NFTABLES)
+        return Blocker(f"iptables (chain {chain})", command, verb=verb, saved=saved)
 
     def _forward(self, need: Transit) -> Blocker | None:
         """The rules of iptables that drop forwarded packets.
@@ -133,7 +147,7 @@ class Firewall:
             if verdict in ("DROP", "REJECT"):
                 match = f"-s {packet.source} -d {packet.target} -i {packet.nic} -o {packet.out}"
                 command = f"iptables -I FORWARD {match} -j ACCEPT"
-                return Blocker("iptables (chain FORWARD)", command)
+                return self._iptables_blocker("FORWARD", command)
         return None
 
     def _translated(self, need: Transit) -> Blocker | None:
@@ -146,7 +160,7 @@ class Firewall:
             return None
         match = f"-s {need.source} -d {need.target}"
         command = f"iptables -t nat -I POSTROUTING {match} -j ACCEPT"
-        return Blocker("iptables (chain POSTROUTING)", command, verb="hides the senders of")
+        return self._iptables_blocker("POSTROUTING", command, "hides the senders of")
 
     def _firewalld(self, need: Need) -> Blocker | None:
         daemon = self.firewalld
@@ -167,8 +181,17 @@ class Firewall:
         for table in self.nft_tables:
             if chain := table.blocking_chain(need):
                 command = f"nft insert rule {chain} {_nft_match(need)} accept"
-                return Blocker(f"nftables (chain {chain})", command)
+                saved = _saved(unit for unit in self.units if unit == _NFTABLES)
+                return Blocker(f"nftables (chain {chain})", command, saved=saved)
         return None
+
+
+def _saved(units: Iterable[str]) -> str:
+    """The file of the first service that loads rules; empty if there is none."""
+    loading = (unit for unit in units if unit in _FILES)
+    return next(
+        (f", and add that rule to {_FILES[unit]}, which {unit} loads" for unit in loading), ""
+    )
 
 
 def ufw_rule(inbound: Inbound) -> tuple[str, ...]:

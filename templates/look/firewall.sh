@@ -7,7 +7,7 @@
 
 if command -v systemctl >/dev/null 2>&1; then
   active=$(printf '%s\n' "$units" | sed -n \
-    '/^Id=/{s///;h;};/^ActiveState=active$/{x;/^\(firewalld\|nft\|netf\)/s/^/firewall_unit /p;}')
+    '/^Id=/{s///;h;};/^ActiveState=active$/{x;/^\(firewalld\|nft\|netf\|ipt\)/s/^/firewall_unit /p;}')
   [ -z "$active" ] || printf '%s\n' "$active"
   case $active in
   *firewalld.service*)

@@ -181,7 +181,7 @@ def test_a_return_and_a_goto_end_a_chain() -> None:
     assert rules.verdict("INPUT", Packet("tcp", (22,), LAN, "eth1")) == "DROP"
 
 
-def _table(*rules: list[object], hook: str = "input") -> NftTable:
+def dropping_table(*rules: list[object], hook: str = "input") -> NftTable:
     """A table as `nft -j list table` prints it, with a base chain of policy drop."""
     base = {"family": "inet", "table": "filter", "name": "input", "handle": 1, "type": "filter",
             "hook": hook, "prio": 0, "policy": "drop"}  # fmt: skip
@@ -221,20 +221,20 @@ def _source(right: object) -> dict[str, object]:
 )
 def test_a_rule_of_nftables_opens_what_it_covers(matches: list[object], opens: bool) -> None:
     """A rule for established connections opens nothing."""
-    table = _table(ESTABLISHED, [*matches, {"accept": None}])
+    table = dropping_table(ESTABLISHED, [*matches, {"accept": None}])
     firewall = Firewall(nft_tables=(table,))
     blocker = firewall.blocker(VXLAN)
     assert (blocker is None) is opens
     if blocker is not None:
         assert blocker.name == "nftables (chain inet filter input)" and not blocker.tool
-    assert Firewall(nft_tables=(_table(ESTABLISHED),)).blocker(VXLAN) is not None
+    assert Firewall(nft_tables=(dropping_table(ESTABLISHED),)).blocker(VXLAN) is not None
 
 
 def test_a_chain_of_nftables_for_forwarded_packets_is_named() -> None:
     """Docker's and our accepts in iptables do not overrule its drop."""
-    blocker = Firewall(nft_tables=(_table(hook="forward"),)).blocker(ROUTED)
+    blocker = Firewall(nft_tables=(dropping_table(hook="forward"),)).blocker(ROUTED)
     assert blocker and "iifname eth1 oifname br-blue" in blocker.command
-    assert Firewall(nft_tables=(_table(hook="forward"),)).blocker(VXLAN) is None
+    assert Firewall(nft_tables=(dropping_table(hook="forward"),)).blocker(VXLAN) is None
 
 
 def _firewalld(**zones: Zone) -> Firewall:
