@@ -11,6 +11,7 @@ import pytest
 from provision.engine.parts_in_use import parts_in_use
 from provision.facts.host import KernelRoute
 from provision.resources.base import Resource, state
+from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes, row
@@ -21,6 +22,7 @@ from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 from tests.unit.test_overlaps import RANGE, facts, inventory
 
 OWN, PEER = IPv4Network("172.20.0.0/24"), IPv4Network("172.20.1.0/24")
+DOCKER0 = Docker0("h1", (), (), "demo")
 WANTED = DockerNetwork("h1", "n", OWN, None, ((BRIDGE_NAME, "br-n-x"),), Mark("demo", "n"))
 
 
@@ -83,12 +85,18 @@ def test_a_route_of_others_in_the_place_of_a_wanted_one_is_a_conflict(tmp_path: 
 
 
 def test_a_docker_network_of_any_driver_on_the_part_is_a_conflict(tmp_path: Path) -> None:
-    """Docker has no route to the subnet of a macvlan network, and refuses a second such pool."""
+    """Docker has no route to the subnet of a macvlan network, and refuses a second such pool.
+
+    With such a subnet for its default bridge, dockerd would not start (moby#46098).
+    """
     other = replace(WANTED, network="lan", options=(), driver="macvlan", mark=UNMARKED)
     (message,) = conflicts(tmp_path, foreign=(other,))
     assert message == (
         "172.20.0.0/24 overlaps 172.20.0.0/24 of Docker network lan (macvlan), "
         "outside this inventory"
     )
+    docker0 = replace(DOCKER0, effective=(("mtu", "1500"), ("subnet", "172.20.0.0/24")))
+    assert conflicts(tmp_path, foreign=(other,), wanted=(docker0,)) == [message]
+    assert not conflicts(tmp_path, foreign=(other,), wanted=(DOCKER0,))
     apart = replace(other, subnet=IPv4Network("172.30.0.0/24"))
     assert not conflicts(tmp_path, foreign=(apart, replace(other, host="h2")))
