@@ -55,7 +55,8 @@ def cause(inventory: Inventory, network: Network, facts: HostFacts) -> str:
 
 
 def _dropped(network: Network, need: Need, blocker: Blocker) -> str:
-    return f"{blocker.name} {blocker.verb} {need}, which network {network.name} needs"
+    packets = blocker.packets or need
+    return f"{blocker.name} {blocker.verb} {packets}, which network {network.name} needs"
 
 
 def _hint(host: str, blocker: Blocker) -> str:

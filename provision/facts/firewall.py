@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 from provision.facts import firewalld, nft_table
 from provision.facts.firewalld import Firewalld
@@ -34,7 +35,8 @@ class Blocker:
 
     `tool` is the firewall that `firewall: manage` can open; empty for others. `verb` is what it
     does to the packets. `saved` is the end of a sentence with the command: where else the rule has
-    to be written, so that it is there after the next reboot.
+    to be written, so that it is there after the next reboot. `packets` are those that it drops, if
+    they are not the ones in question: those of the other direction.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Blocker:
     tool: str = ""
     verb: str = "drops"
     saved: str = ""
+    packets: Need | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +139,8 @@ class Firewall:
         other one those before DOCKER-USER, in which our own chain accepts the packets.
         """
         packet_filter = PacketFilter.parse(self.table)
-        to_bridge = Forwarded("all", (), need.source, need.nic, need.target, need.bridge)
-        to_nic = Forwarded("all", (), need.target, need.bridge, need.source, need.nic)
-        for packet in (to_bridge, to_nic):
+        for way in (need, need.back):
+            packet = Forwarded("all", (), way.source, way.nic, way.target, way.bridge)
             verdict = (
                 packet_filter.verdict("FORWARD", packet)
                 if self.docker_nftables
@@ -147,7 +149,7 @@ class Firewall:
             if verdict in ("DROP", "REJECT"):
                 match = f"-s {packet.source} -d {packet.target} -i {packet.nic} -o {packet.out}"
                 command = f"iptables -I FORWARD {match} -j ACCEPT"
-                return self._iptables_blocker("FORWARD", command)
+                return replace(self._iptables_blocker("FORWARD", command), packets=way)
         return None
 
     def _translated(self, need: Transit) -> Blocker | None:
@@ -178,11 +180,12 @@ class Firewall:
         return Blocker(FIREWALLD, " && ".join(both), FIREWALLD)
 
     def _nft(self, need: Need) -> Blocker | None:
-        for table in self.nft_tables:
-            if chain := table.blocking_chain(need):
-                command = f"nft insert rule {chain} {_nft_match(need)} accept"
+        ways: tuple[Need, ...] = (need, need.back) if isinstance(need, Transit) else (need,)
+        for way, table in product(ways, self.nft_tables):
+            if chain := table.blocking_chain(way):
+                command = f"nft insert rule {chain} {_nft_match(way)} accept"
                 saved = _saved(unit for unit in self.units if unit == _NFTABLES)
-                return Blocker(f"nftables (chain {chain})", command, saved=saved)
+                return Blocker(f"nftables (chain {chain})", command, saved=saved, packets=way)
         return None
 
 

@@ -128,6 +128,7 @@ def test_a_drop_before_docker_user_is_named(before: str, direction: str) -> None
     if blocker is not None:
         link = {"in": "-i eth1 -o br-blue", "out": "-i br-blue -o eth1"}[direction]
         assert blocker.name == "iptables (chain FORWARD)" and not blocker.tool
+        assert blocker.packets == (ROUTED if direction == "in" else ROUTED.back)
         assert blocker.command.startswith("iptables -I FORWARD -s 172.20.")
         assert blocker.command.endswith(f"{link} -j ACCEPT")
 
@@ -235,6 +236,33 @@ def test_a_chain_of_nftables_for_forwarded_packets_is_named() -> None:
     blocker = Firewall(nft_tables=(dropping_table(hook="forward"),)).blocker(ROUTED)
     assert blocker and "iifname eth1 oifname br-blue" in blocker.command
     assert Firewall(nft_tables=(dropping_table(hook="forward"),)).blocker(VXLAN) is None
+
+
+def _name(key: str, name: str) -> dict[str, object]:
+    return {"match": {"op": "==", "left": {"meta": {"key": key}}, "right": name}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "match"),
+    [
+        ([[_name("iifname", "eth1")]], "iifname br-blue oifname eth1 ip saddr 172.20.1.0/24"),
+        ([[_name("iifname", "br-*")]], "iifname eth1 oifname br-blue ip saddr 172.20.0.0/16"),
+        ([[_name("iifname", "eth1")], [_name("oifname", "eth1")]], ""),
+        ([[_source({"prefix": {"addr": "172.16.0.0", "len": 12}})]], ""),
+    ],
+)
+def test_nftables_must_let_packets_of_both_directions_pass(
+    rules: list[list[object]], match: str
+) -> None:
+    """A rule for what comes in lets the host's containers answer, but not begin."""
+    accepted: list[list[object]] = [[*rule, {"accept": None}] for rule in rules]
+    table = dropping_table(ESTABLISHED, *accepted, hook="forward")
+    blocker = Firewall(nft_tables=(table,)).blocker(ROUTED)
+    assert (blocker is not None) == bool(match)
+    if blocker is not None:
+        assert blocker.command == f"nft insert rule inet filter input {match} accept"
+        source, nic = match.rpartition(" ")[2], match.split(" ")[1]
+        assert str(blocker.packets).startswith(f"packets from {source} on {nic} to ")
 
 
 def _firewalld(**zones: Zone) -> Firewall:
