@@ -194,7 +194,8 @@ class Method(ABC):
         """Yield what will break one host's part of the network later."""
         # A bridge on the LAN has files of networkd from provision itself.
         if not self.on_hosts_lan:
-            yield from docker_bridge.networkd_problems(inventory, network, facts)
+            devices = self.tunnel_links(inventory, network)
+            yield from docker_bridge.networkd_problems(inventory, network, facts, devices)
             needs = self.firewall_needs(inventory, network, facts)
             bound = self.is_bound_to_nics(network, facts)
             yield from second_nics.problems(inventory, network, facts, needs, bound=bound)

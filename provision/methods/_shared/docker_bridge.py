@@ -259,21 +259,23 @@ def policy_problems(
 
 
 def networkd_problems(
-    inventory: Inventory, network: Network, facts: HostFacts
+    inventory: Inventory, network: Network, facts: HostFacts, devices: tuple[str, ...]
 ) -> Iterator[Problem]:
-    """Yield the file by which systemd-networkd manages the bridge.
+    """Yield the file by which systemd-networkd manages the bridge, or one of a tunnel's `devices`.
 
     A catch-all file (`Name=*`) does. When networkd restarts, it takes away the addresses and the
     masters that it does not know.
     """
     bridge = bridge_name(inventory, network)
-    file = facts.networkd_files.get(bridge)
-    if file is not None:
+    losses = {bridge: "the bridge loses its address and its ports"}
+    losses |= dict.fromkeys(devices, "the device loses its address and its routes")
+    names = " ".join((*losses, "veth*"))
+    for link in (link for link in losses if link in facts.networkd_files):
         yield Problem(
             facts.host,
-            f"{file} makes systemd-networkd manage {bridge}: when networkd restarts, the bridge "
-            "loses its address and its ports",
-            f"let that file match the NICs only, or write `[Match]`, `Name={bridge} veth*`, "
+            f"{facts.networkd_files[link]} makes systemd-networkd manage {link}: when networkd "
+            f"restarts, {losses[link]}",
+            f"let that file match the NICs only, or write `[Match]`, `Name={names}`, "
             "`[Link]`, `Unmanaged=yes` to /etc/systemd/network/01-unmanaged.network, and run "
             "`networkctl reload`",
         )
