@@ -229,6 +229,46 @@ def test_an_interface_is_taken_from_our_containers_alone(
     assert (changes.read_text().splitlines() if changes.exists() else []) == expected
 
 
+CONNECTED = """#!/bin/sh
+case $* in
+ps*) echo '0a1 web' ;;
+'network ls'*) printf '0c3 red\\n0c4 bridge\\n' ;;
+*'--type network'*) cat "$FOLDER/label" ;;
+*HostConfig.NetworkMode*) echo '0 blue' ;;
+*NetworkSettings*) printf 'red - - -\\nbridge - - -\\ngone - - -\\n' ;;
+*'--type container'*) echo demo/blue ;;
+*) echo "$*" >>"$FOLDER/changes" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("network", "label", "leaves"),
+    [
+        ("red", "demo/red", True),
+        ("red", "other/red", False),
+        ("red", "<no value>", False),
+        ("bridge", "<no value>", True),
+        # Docker lists the network of a stopped container that a person has removed.
+        ("gone", "", True),
+    ],
+)
+def test_a_container_leaves_our_networks_alone(
+    tmp_path: Path, network: str, label: str, *, leaves: bool
+) -> None:
+    """A person has put a network in the place of ours, and our container on it."""
+    (tmp_path / "docker").write_text(CONNECTED)
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "label").write_text(f"{label}\n")
+    leave = replace(RED, docker_network=network).delete()[0]
+    assert isinstance(leave, Run)
+    process = sh(leave.argv[2], tmp_path, *leave.argv[4:])
+    assert (process.returncode, process.stderr) == (0, ""), process
+    changes = tmp_path / "changes"
+    expected = f"network disconnect {network} 0a1\n" if leaves else ""
+    assert (changes.read_text() if changes.exists() else "") == expected
+
+
 STASHED = """#!/bin/sh
 case $* in
 ps*) echo '0a1 web.provision-7' ;;
