@@ -97,7 +97,8 @@ def repairs(facts: Mapping[str, HostFacts], wanted: State) -> Iterator[Resource]
             continue  # Docker of this backend sets no policy of iptables
         if host in flushed and facts[host].default_bridge:
             yield DockerFirewall(host)
-        if firewall.forward_was_drop and firewall.forward_policy == "ACCEPT":
+        was_drop = firewall.forward_was_drop and not firewall.forwards_at_boot
+        if was_drop and firewall.forward_policy == "ACCEPT":
             yield ForwardPolicy(host, "DROP")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from provision.facts import firewalld, nft_table
+from provision.facts import firewalld, forwarding, nft_table
 from provision.facts.firewalld import Firewalld
 from provision.facts.lines import KeyedLines
 from provision.facts.nft_table import NftTable
@@ -24,7 +24,6 @@ _FILES = {
 }
 """Services that load rules when they start, with the file that has them."""
 _UFW_CHAIN = ":ufw-user-input "
-_LAST_FILE = "/etc/sysctl.conf"
 _HOOK = HOOKS["filter"]
 _DOCKER_USER = f"-j {_HOOK}"
 
@@ -76,6 +75,8 @@ class Firewall:
     """Rules of ufw and firewalld that this inventory has made: tool, zone (or `-`) and rule."""
     stops_forwarding: tuple[tuple[str, str], ...] = ()
     """Files of sysctl and systemd-networkd that switch forwarding off, with the setting."""
+    forwards_at_boot: bool = field(default=False, repr=False)
+    """True if a file switches forwarding on at boot: Docker then leaves the policy of FORWARD."""
     forward_was_drop: bool = False
     """True if the follower has seen the policy DROP of the chain FORWARD since it started."""
 
@@ -228,6 +229,7 @@ def _nft_match(need: Need) -> str:
 def parse(lines: KeyedLines) -> Firewall:
     """Read the lines of look/firewall.sh."""
     tables = (nft_table.parse(text) for text in lines.every("nft_table"))
+    settings = lines.pairs("sets_forwarding")
     return Firewall(
         units=lines.every("firewall_unit"),
         firewalld=firewalld.parse(lines),
@@ -237,47 +239,10 @@ def parse(lines: KeyedLines) -> Firewall:
         docker_iptables="docker_iptables" not in lines,
         docker_tables=lines.only("docker_tables", ""),
         docker_mark=lines.only("docker_mark", ""),
-        stops_forwarding=stopping(lines.pairs("sets_forwarding")),
+        stops_forwarding=forwarding.stopping(settings),
+        forwards_at_boot=forwarding.is_on_at_boot(settings),
         forward_was_drop="forward_was" in lines,
     )
-
-
-def stopping(settings: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """The settings of files, each with its path, that stop forwarding.
-
-    Of a setting of the kernel the last file by its name counts (sysctl.d(5)). A file of an earlier
-    folder replaces one of the same name. The boot leaves out sysctl.conf, which `sysctl --system`
-    reads last.
-    """
-    folders: dict[str, str] = {}
-    for path, _ in settings:
-        folders.setdefault(_name(path), path)
-    of_kernel = [each for each in settings if _is_of_kernel(each) and each[0] in folders.values()]
-    at_boot = sorted(
-        (each for each in of_kernel if not each[0].endswith(_LAST_FILE)),
-        key=lambda each: _name(each[0]),
-    )
-    at_reload = [*at_boot, *(each for each in of_kernel if each[0].endswith(_LAST_FILE))]
-    last = {*_by_key(at_boot).values(), *_by_key(at_reload).values()}
-    return tuple(
-        each
-        for each in settings
-        if not _is_of_kernel(each) or (each in last and each[1].rstrip().endswith("0"))
-    )
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
-def _is_of_kernel(setting: tuple[str, str]) -> bool:
-    return "/sysctl." in setting[0]
-
-
-def _by_key(settings: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """The last setting of each key; `conf.all.forwarding` is another name of `ip_forward`."""
-    keyed = ((each[1].partition("=")[0].strip().replace("/", "."), each) for each in settings)
-    return {key.replace("conf.all.forwarding", "ip_forward"): each for key, each in keyed}
 
 
 def table(saved: str, name: str) -> str:

@@ -55,13 +55,12 @@ if command -v iptables >/dev/null 2>&1; then
       iptables-legacy-save 2>/dev/null | grep -q '^-A' && echo 'iptables_other legacy' ;;
   esac
 fi
-# Settings of forwarding at each boot, at `sysctl --system` and when networkd restarts: all of sysctl, of
-# which a later one may replace an earlier one, and those of networkd that stop it.
+# Settings of forwarding at each boot, at `sysctl --system`, when ufw starts and when networkd restarts.
 grep -HsiE \
   -e '^[[:space:]]*-?net[./]ipv4[./](ip_forward|conf[./].*[./]forwarding)[[:space:]]*=[[:space:]]*[01]' \
-  -e '^(IPv4Forwarding|IPForward)[[:space:]]*=[[:space:]]*(no|false|0|off|ipv6)' \
+  -e '^(IPv4Forwarding|IPForward)[[:space:]]*=[[:space:]]*(no|false|0|off|ipv6|yes|true|1|on|ipv4)' \
   /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf \
-  /etc/sysctl.conf /etc/systemd/network/*.network /run/systemd/network/*.network \
+  /etc/sysctl.conf /etc/ufw/sysctl.conf /etc/systemd/network/*.network /run/systemd/network/*.network \
   /etc/systemd/network/*.network.d/*.conf /run/systemd/network/*.network.d/*.conf \
   /etc/systemd/networkd.conf /etc/systemd/networkd.conf.d/*.conf /run/systemd/networkd.conf.d/*.conf |
   sed 's/^\([^:]*\):[[:space:]]*-\{0,1\}/sets_forwarding \1 /'

@@ -64,6 +64,46 @@ OFF, ON = "net.ipv4.ip_forward = 0\n", "net.ipv4.ip_forward=1\n"
 NO = "[Network]\nIPv4Forwarding = no\n"
 
 
+def settings_of(folder: Path, files: dict[str, str]) -> firewall.Firewall:
+    """What the look reads of these files below the root of a host."""
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    part = re.search(r"^grep -HsiE.*?sed '[^']*'$", program_text("look/firewall.sh"), re.M | re.S)
+    assert part
+    script = re.sub(r" /(?=etc/|run/|usr/)", f" {folder}/", part[0])
+    output = subprocess.run(("sh", "-c", script), capture_output=True, text=True).stdout
+    return firewall.parse(KeyedLines(output))
+
+
+@pytest.mark.parametrize(
+    ("files", "forwards"),
+    [
+        ({}, False),
+        ({f"{SYSCTL}/50-a.conf": ON}, True),
+        ({f"{SYSCTL}/50-a.conf": "net.ipv4.conf.all.forwarding = 1\n"}, True),
+        ({f"{SYSCTL}/50-a.conf": "net.ipv4.conf.eth1.forwarding = 1\n"}, False),
+        ({f"{SYSCTL}/50-a.conf": ON, f"{SYSCTL}/60-b.conf": OFF}, False),
+        # Only `sysctl --system` reads it.
+        ({"etc/sysctl.conf": ON}, False),
+        # ufw sets this when it starts, before Docker.
+        ({"etc/ufw/sysctl.conf": "net/ipv4/ip_forward=1\n"}, True),
+        ({f"{SYSCTL}/50-a.conf": ON, "etc/ufw/sysctl.conf": "net/ipv4/ip_forward=0\n"}, True),
+        ({"etc/systemd/networkd.conf": NO.replace("no", "yes")}, True),
+        ({"etc/systemd/networkd.conf.d/a.conf": NO.replace("no", "yes")}, True),
+        ({f"{NETWORK}/10-lan.network": NO.replace("no", "yes")}, False),
+        ({f"{NETWORK}/10-lan.network": NO}, False),
+    ],
+)
+def test_forwarding_that_is_on_before_docker_is_seen(
+    tmp_path: Path, files: dict[str, str], *, forwards: bool
+) -> None:
+    """Then the policy of FORWARD is not Docker's."""
+    found = settings_of(tmp_path, files)
+    assert found.forwards_at_boot == forwards
+    assert not any("ufw" in path for path, _ in found.stops_forwarding)
+
+
 @pytest.mark.parametrize(
     ("files", "stopping"),
     [
@@ -103,12 +143,5 @@ def test_only_files_that_have_an_effect_stop_forwarding(
     tmp_path: Path, files: dict[str, str], stopping: list[str]
 ) -> None:
     """The look reads them below the root of the host."""
-    for path, text in files.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
-    part = re.search(r"^grep -HsiE.*?sed '[^']*'$", program_text("look/firewall.sh"), re.M | re.S)
-    assert part
-    script = re.sub(r" /(?=etc/|run/|usr/)", f" {tmp_path}/", part[0])
-    output = subprocess.run(("sh", "-c", script), capture_output=True, text=True).stdout
-    found = firewall.parse(KeyedLines(output)).stops_forwarding
+    found = settings_of(tmp_path, files).stops_forwarding
     assert [path.removeprefix(f"{tmp_path}/") for path, _ in found] == stopping
