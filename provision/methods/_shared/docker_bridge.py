@@ -244,7 +244,8 @@ def policy_problems(
     priorities: set[int] = set()
     for peer, subnet in network.subnets.items():
         directions = [(own, subnet, bridge), *((subnet, own, link) for link in links)]
-        for diversion in (facts.policy.diversion(*direction) for direction in directions):
+        for direction in directions:
+            diversion = facts.policy.diversion(*direction, within=network.cidr)
             if peer == facts.host or diversion is None or diversion[0] in priorities:
                 continue
             priority, destination = diversion
