@@ -11,8 +11,9 @@ for my $thing (@things) {
   my ($type, $name) = split '/', $thing, 2;
   my $is_network = $type eq 'networks';
   my $body = get("/$thing" . ($is_network ? '' : '/json')) or next;
-  my $named = $is_network ? $body =~ /^\{"Name":"\Q$name\E"/ : $body =~ /"Name":"\/\Q$name\E"/;
-  exit 0 if !$named
+  # A network also names its containers, each behind a brace.
+  my $named = $is_network ? qr/(?:^\{|,)"Name":"\Q$name\E"/ : qr/"Name":"\/\Q$name\E"/;
+  exit 0 if $body !~ $named
     or $body !~ /"Labels":\{(?:$string:$string,)*"provision":"\Q$inventory\E(?:\/[^"]*)?"/;
 }
 exit 1;

@@ -101,6 +101,8 @@ SAID = {"note": '"Labels":{"provision":"demo/blue"}'}
         (network("blue", {}), True),
         (network("blue", None), True),
         (network("elsewhere", OURS), True),
+        (network("elsewhere", OURS) | {"Containers": {"0a1": {"Name": "blue"}}}, True),
+        ({"Id": "c" * 64} | network("blue", OURS), False),
         (None, False),
     ],
 )
