@@ -34,7 +34,12 @@ def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
 
 
 def host_problems(facts: HostFacts) -> Iterator[Problem]:
-    """Yield the files that switch forwarding off, and rules in a second backend of iptables."""
+    """Yield lost rules of Docker, rules in a second backend, and files that stop forwarding."""
+    if facts.docker and facts.default_bridge and facts.firewall.has_lost_nat:
+        message = (
+            "Docker's rules of the table nat are gone, by which it publishes ports of containers"
+        )
+        yield Problem(facts.host, message, f"run `systemctl restart docker` on {facts.host}")
     if other := facts.firewall.other_backend:
         message = f"iptables has rules in a second backend, {other}, which packets pass as well"
         program = "iptables-legacy-save" if other == "legacy" else "iptables-nft-save"

@@ -102,6 +102,14 @@ class Firewall:
         return self.is_read and self.docker_iptables and not self.has_docker_user
 
     @property
+    def has_lost_nat(self) -> bool:
+        """True if only Docker's rules of the table nat are gone, which each of its bridges has."""
+        if self.docker_nftables or not self.docker_iptables or not self.has_docker_user:
+            return False
+        rules = (line for line in self.nat.splitlines() if line.startswith("-A PREROUTING "))
+        return not any(line.endswith(" -j DOCKER") for line in rules)
+
+    @property
     def forward_policy(self) -> str:
         """The policy of the chain FORWARD; empty if the table is not there."""
         prefix = ":FORWARD "

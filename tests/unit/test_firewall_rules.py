@@ -205,6 +205,34 @@ def test_accept_is_repaired_only_where_docker_had_drop(
     assert [r.kind for r in _repairs(inventory, flushed)] == ["docker_firewall"]
 
 
+PUBLISHING = ":DOCKER - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n"
+
+
+@pytest.mark.parametrize(
+    ("firewall", "named"),
+    [
+        (Firewall(DOCKER_USER.format("DROP"), PUBLISHING), False),
+        (Firewall(DOCKER_USER.format("DROP"), ":DOCKER - [0:0]\n"), True),
+        (Firewall(DOCKER_USER.format("DROP"), ""), True),
+        # Then the whole firewall was flushed, or Docker has another backend.
+        (Firewall(":FORWARD DROP [0:0]\n", ""), False),
+        (Firewall(DOCKER_USER.format("DROP"), "", docker_nftables=True), False),
+    ],
+)
+def test_a_flush_of_the_table_nat_alone_is_named(
+    tmp_path: Path, firewall: Firewall, *, named: bool
+) -> None:
+    """Our networks go on, but Docker publishes no port any more."""
+    inventory = _routed(tmp_path)
+    host_facts = facts_of(inventory, replace(firewall, is_read=True))["h1"]
+    problems = list(firewalls.host_problems(host_facts))
+    assert [problem.hint for problem in problems] == [
+        "run `systemctl restart docker` on h1"
+    ] * named
+    for silent in (replace(host_facts, docker=()), replace(host_facts, default_bridge=False)):
+        assert not list(firewalls.host_problems(silent))
+
+
 def _routed(folder: Path, firewall: str = "report") -> Inventory:
     path = folder / "routed.yml"
     path.write_text(f"""name: routed
