@@ -24,6 +24,7 @@ from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes
 from provision.resources.lib.route_claims import FOREIGN
+from provision.resources.on_hosts import UNMARKED
 
 _KEY = attrgetter("key")
 
@@ -62,7 +63,8 @@ def parts_in_use(
                     message = f"{route.dst} is in use on {route.dev}, {ownership(owner)}"
                     ref = Ref(host, "network", network.name)
                     yield Conflict(ref, message, hint=removal(owner))
-    yield from _docker_pools(foreign, wanted)
+    lans = {n.cidr for n in inventory.networks.values() if methods.of(n).on_hosts_lan}
+    yield from _docker_pools(foreign, wanted, lans)
 
 
 def _routes(
@@ -121,11 +123,11 @@ def _on_docker0(network: Network, route: KernelRoute) -> bool:
     return route.dev == "docker0" and docker_network.kind == "docker0"
 
 
-def _docker_pools(foreign: State, wanted: State) -> Iterator[Conflict]:
+def _docker_pools(foreign: State, wanted: State, lans: Set[IPv4Network]) -> Iterator[Conflict]:
     """Docker refuses a network whose subnet overlaps that of another, whatever its driver.
 
     A dockerd whose default bridge has such a subnet does not even start (moby#46098). A network of
-    driver `bridge` has a route, which is reported already.
+    driver `bridge` has a route, which is reported already, unless the range is one of `lans`.
     """
     pools: dict[str, list[DockerNetwork]] = {}
     for pool in foreign.values():
@@ -136,10 +138,12 @@ def _docker_pools(foreign: State, wanted: State) -> Iterator[Conflict]:
         if subnet is None:
             continue
         for pool in pools.get(ref.host, ()):
-            if pool.name == ref.name or pool.subnet is None:
+            is_replaced = pool.name == "bridge" and network.kind == Docker0.kind
+            if pool.name == ref.name or pool.subnet is None or is_replaced:
                 continue
-            if pool.driver and pool.subnet.overlaps(subnet):
-                used = f"{pool.subnet} of Docker network {pool.name} ({pool.driver})"
+            counts = pool.driver or (subnet in lans and pool.mark == UNMARKED)
+            if counts and pool.subnet.overlaps(subnet):
+                used = f"{pool.subnet} of Docker network {pool.name} ({pool.driver or 'bridge'})"
                 message = f"{subnet} overlaps {used}, {ownership(mark_of(pool))}"
                 yield Conflict(ref, message, hint=removal(mark_of(pool)))
 

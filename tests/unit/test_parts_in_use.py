@@ -100,3 +100,31 @@ def test_a_docker_network_of_any_driver_on_the_part_is_a_conflict(tmp_path: Path
     assert not conflicts(tmp_path, foreign=(other,), wanted=(DOCKER0,))
     apart = replace(other, subnet=IPv4Network("172.30.0.0/24"))
     assert not conflicts(tmp_path, foreign=(apart, replace(other, host="h2")))
+
+
+LAN = "method: pipework, cidr: 10.78.0.0/24, pool: 10.78.0.224/28"
+
+
+@pytest.mark.parametrize(
+    ("subnet", "name", "docker0", "named"),
+    [
+        ("10.78.0.128/25", "old", False, True),
+        ("10.78.0.0/24", "old", True, True),
+        ("10.79.0.0/24", "old", False, False),
+        # Docker's own bridge is in the way of a network, but not of what replaces it.
+        ("10.78.0.0/16", "bridge", False, True),
+        ("10.78.0.0/16", "bridge", True, False),
+    ],
+)
+def test_a_docker_network_with_the_range_of_the_lan_is_a_conflict(
+    tmp_path: Path, subnet: str, name: str, *, docker0: bool, named: bool
+) -> None:
+    """Of the LAN's range no route is a conflict, as each host of it has one."""
+    range_ = IPv4Network("10.78.0.0/24")
+    own: Resource = replace(WANTED, subnet=range_)
+    if docker0:
+        own = replace(DOCKER0, effective=(("subnet", str(range_)),))
+    other = DockerNetwork("h1", name, IPv4Network(subnet), None, (), UNMARKED)
+    messages = conflicts(tmp_path, foreign=(other,), wanted=(own,), options=LAN)
+    text = f"10.78.0.0/24 overlaps {subnet} of Docker network {name} (bridge), "
+    assert messages == ([f"{text}outside this inventory"] if named else [])
