@@ -19,7 +19,7 @@ _ON = ("yes", "true", "1", "on", "ipv4")
 def stopping(settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
     """The settings that stop forwarding.
 
-    Of a setting of the kernel the last file by its name counts (sysctl.d(5)). A file of an earlier
+    The last file by its name counts for a setting of the kernel (sysctl.d(5)). A file of an earlier
     folder replaces one of the same name. The boot leaves out sysctl.conf, which `sysctl --system`
     reads last.
     """

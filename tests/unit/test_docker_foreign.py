@@ -206,11 +206,11 @@ ROUTES = [
     [
         ("/web demo/none/", "", ROUTES),
         ("/web demo/none/", "provision:demo/web/eth1", ["link delete dev eth1", *ROUTES]),
-        # Of strangers: by its name, or by the beginning of its id.
+        # Containers of strangers, found by the name or by the beginning of the id.
         ("/web <no value>/", "", []),
         ("/web other/none/", "mine", []),
         ("/elsewhere demo/none/", "", []),
-        # What a follower has put into it goes.
+        # A follower has put the interface into it.
         ("/web <no value>/", "provision:demo/web/eth1+", ["link delete dev eth1", *ROUTES]),
     ],
 )

@@ -65,7 +65,7 @@ NO = "[Network]\nIPv4Forwarding = no\n"
 
 
 def settings_of(folder: Path, files: dict[str, str]) -> firewall.Firewall:
-    """What the look reads of these files below the root of a host."""
+    """The settings that the look reads from these files, below the root of a host."""
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)

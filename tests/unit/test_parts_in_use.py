@@ -119,7 +119,7 @@ LAN = "method: pipework, cidr: 10.78.0.0/24, pool: 10.78.0.224/28"
 def test_a_docker_network_with_the_range_of_the_lan_is_a_conflict(
     tmp_path: Path, subnet: str, name: str, *, docker0: bool, named: bool
 ) -> None:
-    """Of the LAN's range no route is a conflict, as each host of it has one."""
+    """No route into the range of the LAN is a conflict, as each host of it has one."""
     range_ = IPv4Network("10.78.0.0/24")
     own: Resource = replace(WANTED, subnet=range_)
     if docker0:

@@ -77,7 +77,7 @@ def rule(interface: str) -> PolicyRule:
 def test_a_rule_counts_for_the_interface_by_which_packets_come_in(
     tmp_path: Path, method: str
 ) -> None:
-    """Of a tunnel, its device: a rule for the NIC meets no packet of containers."""
+    """That of a tunnel is its device: a rule for the NIC meets no packet of containers."""
     inventory = inventory_of(tmp_path, METHODS[method])
     found = facts_of(inventory)
     network = inventory.networks["blue"]
