@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -213,6 +213,10 @@ _NETWORK = DockerNetwork(
     HOST, "blue", IPv4Network("172.29.7.0/24"), IPv4Address("172.29.7.1"), (), MARK
 )
 _CONTAINER = DockerContainer(HOST, "web", "lab:1", (), "none", None, "no", MARK)
+_INTERFACE = Attachment(
+    HOST, "web", "eth1", "macvlan", "eth1", "pw-web-x", "", 0, 0, (), (), (), NAME,
+)  # fmt: skip
+_SHOW_BLUE = "docker network inspect --format '{{.Id}} {{json .Containers}}' blue"
 _DOCKER_RUN = "docker run -d --pull never --network none --name web {0} sleep 1000"
 IMAGE = "strange:1"
 _OVS = "ovs-vsctl --timeout=20 "
@@ -244,6 +248,34 @@ def _lab(image: str) -> tuple[Stranger, ...]:
             f"docker run -d --name web --network blue {image} sleep 1000",
             "docker inspect --format '{{.Id}} {{json .NetworkSettings.Networks}}' web",
             clean="docker rm -f web; docker network rm blue",
+        ),
+        # A network of others has the name of ours.
+        Stranger(
+            GuestConnection(HOST, "guest", "blue", "container web", None, None, NAME),
+            "docker network create --subnet 172.29.9.0/24 blue; "
+            f"docker run -d --name web {image} sleep 1000",
+            _SHOW_BLUE,
+            clean="docker rm -f web; docker network rm blue",
+        ),
+        Stranger(
+            NetworkConnection(HOST, "web", "blue", "blue", None, None, "red", NAME),
+            "docker network create --subnet 172.29.9.0/24 blue; "
+            f"docker run -d --label provision={MARK} --name web {image} sleep 1000",
+            _SHOW_BLUE,
+            clean="docker rm -f web; docker network rm blue",
+        ),
+        Stranger(
+            replace(_CONTAINER, container="mine", image=image, network="blue"),
+            "docker network create --subnet 172.29.9.0/24 blue",
+            _SHOW_BLUE,
+            clean="docker rm -f mine; docker network rm blue",
+        ),
+        # And a container that of ours, or an id that begins with it.
+        Stranger(
+            _INTERFACE,
+            web.make,
+            "nsenter -n -t $(docker inspect -f '{{.State.Pid}}' web) ip -o link",
+            clean=web.clean,
         ),
         Stranger(
             NetworkConnection(

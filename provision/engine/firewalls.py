@@ -34,7 +34,12 @@ def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
 
 
 def host_problems(facts: HostFacts) -> Iterator[Problem]:
-    """Yield the files that switch forwarding off, and rules in a second backend of iptables."""
+    """Yield lost rules of Docker, rules in a second backend, and files that stop forwarding."""
+    if facts.docker and facts.default_bridge and facts.firewall.has_lost_nat:
+        message = (
+            "Docker's rules of the table nat are gone, by which it publishes ports of containers"
+        )
+        yield Problem(facts.host, message, f"run `systemctl restart docker` on {facts.host}")
     if other := facts.firewall.other_backend:
         message = f"iptables has rules in a second backend, {other}, which packets pass as well"
         program = "iptables-legacy-save" if other == "legacy" else "iptables-nft-save"
@@ -49,17 +54,19 @@ def cause(inventory: Inventory, network: Network, facts: HostFacts) -> str:
     for need in methods.firewall_needs(inventory, network, facts):
         blocker = facts.firewall.blocker(need)
         if blocker is not None:
-            return f"{facts.host}: {_dropped(network, need, blocker)}: `{blocker.command}`"
+            dropped = f"{facts.host}: {_dropped(network, need, blocker)}"
+            return f"{dropped}: `{blocker.command}`{blocker.saved}"
     return ""
 
 
 def _dropped(network: Network, need: Need, blocker: Blocker) -> str:
-    return f"{blocker.name} {blocker.verb} {need}, which network {network.name} needs"
+    packets = blocker.packets or need
+    return f"{blocker.name} {blocker.verb} {packets}, which network {network.name} needs"
 
 
 def _hint(host: str, blocker: Blocker) -> str:
     manage = ", or write firewall: manage" if blocker.tool else ""
-    return f"run `{blocker.command}` on {host}{manage}"
+    return f"run `{blocker.command}` on {host}{blocker.saved}{manage}"
 
 
 def rules(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[FirewallRule]:
@@ -95,7 +102,8 @@ def repairs(facts: Mapping[str, HostFacts], wanted: State) -> Iterator[Resource]
             continue  # Docker of this backend sets no policy of iptables
         if host in flushed and facts[host].default_bridge:
             yield DockerFirewall(host)
-        if firewall.forward_was_drop and firewall.forward_policy == "ACCEPT":
+        was_drop = firewall.forward_was_drop and not firewall.forwards_at_boot
+        if was_drop and firewall.forward_policy == "ACCEPT":
             yield ForwardPolicy(host, "DROP")
 
 

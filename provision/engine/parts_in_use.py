@@ -8,6 +8,7 @@ The plan compares the routes of a network as one table, so conflicts of its rows
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
+from ipaddress import IPv4Network
 from operator import attrgetter
 
 from provision import methods
@@ -18,10 +19,12 @@ from provision.engine.plan import Conflict
 from provision.facts.host import HostFacts, KernelRoute
 from provision.model.inventory import Inventory, Network
 from provision.resources.base import Ref, Resource, State
+from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes
 from provision.resources.lib.route_claims import FOREIGN
+from provision.resources.on_hosts import UNMARKED
 
 _KEY = attrgetter("key")
 
@@ -60,7 +63,8 @@ def parts_in_use(
                     message = f"{route.dst} is in use on {route.dev}, {ownership(owner)}"
                     ref = Ref(host, "network", network.name)
                     yield Conflict(ref, message, hint=removal(owner))
-    yield from _docker_pools(foreign, wanted)
+    lans = {n.cidr for n in inventory.networks.values() if methods.of(n).on_hosts_lan}
+    yield from _docker_pools(foreign, wanted, lans)
 
 
 def _routes(
@@ -119,22 +123,34 @@ def _on_docker0(network: Network, route: KernelRoute) -> bool:
     return route.dev == "docker0" and docker_network.kind == "docker0"
 
 
-def _docker_pools(foreign: State, wanted: State) -> Iterator[Conflict]:
+def _docker_pools(foreign: State, wanted: State, lans: Set[IPv4Network]) -> Iterator[Conflict]:
     """Docker refuses a network whose subnet overlaps that of another, whatever its driver.
 
-    A network of driver `bridge` has a route, which is reported already.
+    A dockerd whose default bridge has such a subnet does not even start (moby#46098). A network of
+    driver `bridge` has a route, which is reported already, unless the range is one of `lans`.
     """
     pools: dict[str, list[DockerNetwork]] = {}
     for pool in foreign.values():
         if isinstance(pool, DockerNetwork):
             pools.setdefault(pool.host, []).append(pool)
     for ref, network in wanted.items():
-        if not isinstance(network, DockerNetwork) or network.subnet is None:
+        subnet = _pool(network)
+        if subnet is None:
             continue
         for pool in pools.get(ref.host, ()):
-            if pool.name == ref.name or pool.subnet is None:
+            is_replaced = pool.name == "bridge" and network.kind == Docker0.kind
+            if pool.name == ref.name or pool.subnet is None or is_replaced:
                 continue
-            if pool.driver and pool.subnet.overlaps(network.subnet):
-                used = f"{pool.subnet} of Docker network {pool.name} ({pool.driver})"
-                message = f"{network.subnet} overlaps {used}, {ownership(mark_of(pool))}"
+            counts = pool.driver or (subnet in lans and pool.mark == UNMARKED)
+            if counts and pool.subnet.overlaps(subnet):
+                used = f"{pool.subnet} of Docker network {pool.name} ({pool.driver or 'bridge'})"
+                message = f"{subnet} overlaps {used}, {ownership(mark_of(pool))}"
                 yield Conflict(ref, message, hint=removal(mark_of(pool)))
+
+
+def _pool(network: Resource) -> IPv4Network | None:
+    """The subnet that Docker manages for a network, or for its own default bridge."""
+    if isinstance(network, Docker0):
+        subnet = dict(network.effective).get("subnet")
+        return IPv4Network(subnet) if subnet else None
+    return network.subnet if isinstance(network, DockerNetwork) else None

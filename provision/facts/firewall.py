@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import product
 
-from provision.facts import firewalld, nft_table
+from provision.facts import firewalld, forwarding, nft_table
 from provision.facts.firewalld import Firewalld
 from provision.facts.lines import KeyedLines
 from provision.facts.nft_table import NftTable
@@ -14,8 +16,14 @@ from provision.model.needs import Inbound, Need, Transit
 from provision.resources.kinds.iptables_chain import HOOKS
 
 UFW, FIREWALLD = "ufw", "firewalld"
+_NFTABLES = "nftables.service"
+_FILES = {
+    _NFTABLES: "/etc/nftables.conf",
+    "netfilter-persistent.service": "/etc/iptables/rules.v4",
+    "iptables.service": "/etc/sysconfig/iptables",
+}
+"""Services that load rules when they start, with the file that has them."""
 _UFW_CHAIN = ":ufw-user-input "
-_STOPS = "stops_forwarding"
 _HOOK = HOOKS["filter"]
 _DOCKER_USER = f"-j {_HOOK}"
 
@@ -25,13 +33,17 @@ class Blocker:
     """A firewall that drops packets: its name, and the command that lets them through.
 
     `tool` is the firewall that `firewall: manage` can open; empty for others. `verb` is what it
-    does to the packets.
+    does to the packets. `saved` is the end of a sentence with the command: where else the rule has
+    to be written, so that it is there after the next reboot. `packets` are those that it drops, if
+    they are not the ones in question: those of the other direction.
     """
 
     name: str
     command: str
     tool: str = ""
     verb: str = "drops"
+    saved: str = ""
+    packets: Need | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,8 @@ class Firewall:
     """Rules of ufw and firewalld that this inventory has made: tool, zone (or `-`) and rule."""
     stops_forwarding: tuple[tuple[str, str], ...] = ()
     """Files of sysctl and systemd-networkd that switch forwarding off, with the setting."""
+    forwards_at_boot: bool = field(default=False, repr=False)
+    """True if a file switches forwarding on at boot: Docker then leaves the policy of FORWARD."""
     forward_was_drop: bool = False
     """True if the follower has seen the policy DROP of the chain FORWARD since it started."""
 
@@ -86,6 +100,14 @@ class Firewall:
         if self.docker_nftables:
             return self.docker_tables == "flushed"
         return self.is_read and self.docker_iptables and not self.has_docker_user
+
+    @property
+    def has_lost_nat(self) -> bool:
+        """True if only Docker's rules of the table nat are gone, which each of its bridges has."""
+        if self.docker_nftables or not self.docker_iptables or not self.has_docker_user:
+            return False
+        rules = (line for line in self.nat.splitlines() if line.startswith("-A PREROUTING "))
+        return not any(line.endswith(" -j DOCKER") for line in rules)
 
     @property
     def forward_policy(self) -> str:
@@ -113,7 +135,11 @@ class Firewall:
         ports = ",".join(map(str, need.ports))
         if ports:
             match += f" -m multiport --dports {ports}"
-        return Blocker("iptables (chain INPUT)", f"iptables -I INPUT {match} -j ACCEPT")
+        return self._iptables_blocker("INPUT", f"iptables -I INPUT {match} -j ACCEPT")
+
+    def _iptables_blocker(self, chain: str, command: str, verb: str = "drops") -> Blocker:
+        saved = _saved(unit for unit in self.units if unit != _NFTABLES)
+        return Blocker(f"iptables (chain {chain})", command, verb=verb, saved=saved)
 
     def _forward(self, need: Transit) -> Blocker | None:
         """The rules of iptables that drop forwarded packets.
@@ -122,9 +148,8 @@ class Firewall:
         other one those before DOCKER-USER, in which our own chain accepts the packets.
         """
         packet_filter = PacketFilter.parse(self.table)
-        to_bridge = Forwarded("all", (), need.source, need.nic, need.target, need.bridge)
-        to_nic = Forwarded("all", (), need.target, need.bridge, need.source, need.nic)
-        for packet in (to_bridge, to_nic):
+        for way in (need, need.back):
+            packet = Forwarded("all", (), way.source, way.nic, way.target, way.bridge)
             verdict = (
                 packet_filter.verdict("FORWARD", packet)
                 if self.docker_nftables
@@ -133,7 +158,7 @@ class Firewall:
             if verdict in ("DROP", "REJECT"):
                 match = f"-s {packet.source} -d {packet.target} -i {packet.nic} -o {packet.out}"
                 command = f"iptables -I FORWARD {match} -j ACCEPT"
-                return Blocker("iptables (chain FORWARD)", command)
+                return replace(self._iptables_blocker("FORWARD", command), packets=way)
         return None
 
     def _translated(self, need: Transit) -> Blocker | None:
@@ -146,7 +171,7 @@ class Firewall:
             return None
         match = f"-s {need.source} -d {need.target}"
         command = f"iptables -t nat -I POSTROUTING {match} -j ACCEPT"
-        return Blocker("iptables (chain POSTROUTING)", command, verb="hides the senders of")
+        return self._iptables_blocker("POSTROUTING", command, "hides the senders of")
 
     def _firewalld(self, need: Need) -> Blocker | None:
         daemon = self.firewalld
@@ -164,11 +189,21 @@ class Firewall:
         return Blocker(FIREWALLD, " && ".join(both), FIREWALLD)
 
     def _nft(self, need: Need) -> Blocker | None:
-        for table in self.nft_tables:
-            if chain := table.blocking_chain(need):
-                command = f"nft insert rule {chain} {_nft_match(need)} accept"
-                return Blocker(f"nftables (chain {chain})", command)
+        ways: tuple[Need, ...] = (need, need.back) if isinstance(need, Transit) else (need,)
+        for way, table in product(ways, self.nft_tables):
+            if chain := table.blocking_chain(way):
+                command = f"nft insert rule {chain} {_nft_match(way)} accept"
+                saved = _saved(unit for unit in self.units if unit == _NFTABLES)
+                return Blocker(f"nftables (chain {chain})", command, saved=saved, packets=way)
         return None
+
+
+def _saved(units: Iterable[str]) -> str:
+    """The file of the first service that loads rules; empty if there is none."""
+    loading = (unit for unit in units if unit in _FILES)
+    return next(
+        (f", and add that rule to {_FILES[unit]}, which {unit} loads" for unit in loading), ""
+    )
 
 
 def ufw_rule(inbound: Inbound) -> tuple[str, ...]:
@@ -202,6 +237,7 @@ def _nft_match(need: Need) -> str:
 def parse(lines: KeyedLines) -> Firewall:
     """Read the lines of look/firewall.sh."""
     tables = (nft_table.parse(text) for text in lines.every("nft_table"))
+    settings = lines.pairs("sets_forwarding")
     return Firewall(
         units=lines.every("firewall_unit"),
         firewalld=firewalld.parse(lines),
@@ -211,7 +247,8 @@ def parse(lines: KeyedLines) -> Firewall:
         docker_iptables="docker_iptables" not in lines,
         docker_tables=lines.only("docker_tables", ""),
         docker_mark=lines.only("docker_mark", ""),
-        stops_forwarding=lines.pairs(_STOPS),
+        stops_forwarding=forwarding.stopping(settings),
+        forwards_at_boot=forwarding.is_on_at_boot(settings),
         forward_was_drop="forward_was" in lines,
     )
 

@@ -38,7 +38,8 @@ class PolicyRule:
 
     `refusal` is the verdict of a rule without a table, such as `blackhole`. `inverted` (`not`): the
     rule takes the packets that its selectors do not match. `special`: it has a selector that
-    ordinary packets do not match.
+    ordinary packets do not match. `main`: the shortest prefix of the routes that it takes from the
+    main table; None for another table.
     """
 
     priority: int
@@ -49,6 +50,7 @@ class PolicyRule:
     special: bool
     refusal: str
     routes: tuple[PolicyRoute, ...]
+    main: int | None = None
 
     def target_of(self, source: IPv4Network, target: IPv4Network, interface: str) -> str:
         """The interface or refusal for packets between these networks; empty: none by this rule.
@@ -70,6 +72,11 @@ class PolicyRule:
         overlaps = all(packet.overlaps(selector) for packet, selector in pairs)
         return overlaps and not self.special and self.interface in ("", interface)
 
+    def covers(self, source: IPv4Network, target: IPv4Network, interface: str) -> bool:
+        """True if the rule takes all ordinary packets between these networks."""
+        inside = source.subnet_of(self.source) and target.subnet_of(self.target)
+        return (inside or self.inverted) and self.matches(source, target, interface)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -79,15 +86,20 @@ class Policy:
     main: tuple[PolicyRoute, ...] = ()
 
     def diversion(
-        self, source: IPv4Network, target: IPv4Network, interface: str
+        self, source: IPv4Network, target: IPv4Network, interface: str, *, within: IPv4Network
     ) -> tuple[int, str] | None:
         """The first rule that sends packets elsewhere than the main table; None if no rule does.
 
-        Returns its priority, and the interface or refusal.
+        Returns its priority, and the interface or refusal. A route of the main table that is not
+        `within` the range of the network gives way to those that the network gets.
         """
+        main = [route for route in self.main if route.dst.subnet_of(within)]
         for rule in self.rules:
-            if destination := rule.target_of(source, target, interface):
-                usual = destination == _lookup(self.main, target)
+            if rule.main is not None:
+                if rule.main <= within.prefixlen and rule.covers(source, target, interface):
+                    return None
+            elif destination := rule.target_of(source, target, interface):
+                usual = destination == _lookup(main, target)
                 return None if usual else (rule.priority, destination)
         return None
 
@@ -120,7 +132,7 @@ def _rules(
         table, refusal = str(entry.get("table", "")), _REFUSALS.get(str(entry.get("action")), "")
         rule = _rule(entry, refusal, routes if table else [])
         # Later rules only get packets without a route in the main table.
-        if table == _MAIN and "suppress_prefixlen" not in entry and rule.matches(ALL, ALL, ""):
+        if table == _MAIN and "suppress_prefixlen" not in entry and rule.covers(ALL, ALL, ""):
             return
         if refusal or table not in ("", _LOCAL):
             yield rule
@@ -136,7 +148,13 @@ def _rule(entry: Mapping[str, Any], refusal: str, routes: list[Mapping[str, Any]
         special=any(key.startswith(_SELECTORS) for key in entry),
         refusal=refusal,
         routes=tuple(_routes(entry, routes)),
+        main=_shortest(entry) if str(entry.get("table", "")) == _MAIN else None,
     )
+
+
+def _shortest(entry: Mapping[str, Any]) -> int:
+    """The shortest prefix of a route that a rule with `suppress_prefixlength` takes."""
+    return int(entry.get("suppress_prefixlen", -1)) + 1
 
 
 def _network(entry: Mapping[str, Any], key: str) -> IPv4Network:
@@ -147,14 +165,14 @@ def _network(entry: Mapping[str, Any], key: str) -> IPv4Network:
 
 
 def _routes(rule: Mapping[str, Any], routes: list[Mapping[str, Any]]) -> Iterator[PolicyRoute]:
-    shortest = int(rule.get("suppress_prefixlen", -1))
+    shortest = _shortest(rule)
     for entry in routes:
         dst = str(entry["dst"])
         if str(entry.get("table", _MAIN)) != str(rule["table"]) or ":" in dst + _gateway(entry):
             continue
         network = ALL if dst == "default" else IPv4Network(dst)
         refusal = _REFUSALS.get(str(entry.get("type")), "")
-        if network.prefixlen > shortest and str(entry.get("type")) not in _THROW:
+        if network.prefixlen >= shortest and str(entry.get("type")) not in _THROW:
             yield PolicyRoute(network, refusal or _next_hops(entry))
 
 

@@ -79,8 +79,7 @@ class Method(ABC):
         """Yield the mistakes in this method's networks, and in the containers that use them."""
         for name, document in self.documents(decoded).items():
             loc: Loc = ("networks", name)
-            hosts, parts = layout.hosts[name], layout.subnets[name]
-            yield from subnets.findings(loc, document, hosts, parts)
+            yield from subnets.findings(loc, document, layout.hosts[name], layout.subnets[name])
 
     def documents(self, decoded: Decoded) -> dict[str, NetworkDocument]:
         """The networks of this method in a file, by name."""
@@ -96,12 +95,8 @@ class Method(ABC):
         self, loc: Loc, container: Member, subnet: IPv4Network, decoded: Decoded
     ) -> Iterator[Finding]:
         """Yield the reasons why Docker cannot give a container its fixed address."""
-        options = decoded.options[container.network]
-        if docker_bridge.uses_docker0(options):
-            hint = f"remove it, or remove 'bridge' from network '{container.network}'"
-            yield Finding(loc, "Docker fixes no addresses on docker0", hint)
-        else:
-            yield from subnets.address_findings(loc, container, subnet)
+        docker0 = docker_bridge.uses_docker0(decoded.options[container.network])
+        yield from subnets.address_findings(loc, container, subnet, docker0=docker0)
 
     def capacity(self, subnet: IPv4Network) -> int:
         """The number of containers that Docker can give an address of a host's subnet."""
@@ -190,7 +185,8 @@ class Method(ABC):
     ) -> Iterator[Problem]:
         """Yield the rules of one host's `ip rule` that take packets from the network's routes."""
         if not self.single_l2(network):
-            yield from docker_bridge.policy_problems(inventory, network, facts)
+            needs = self.firewall_needs(inventory, network, facts)
+            yield from docker_bridge.policy_problems(inventory, network, facts, needs)
 
     def warnings(
         self, inventory: Inventory, network: Network, facts: HostFacts
@@ -198,9 +194,15 @@ class Method(ABC):
         """Yield what will break one host's part of the network later."""
         # A bridge on the LAN has files of networkd from provision itself.
         if not self.on_hosts_lan:
-            yield from docker_bridge.networkd_problems(inventory, network, facts)
+            devices = self.tunnel_links(inventory, network)
+            yield from docker_bridge.networkd_problems(inventory, network, facts, devices)
             needs = self.firewall_needs(inventory, network, facts)
-            yield from second_nics.problems(inventory, network, facts, needs)
+            bound = self.is_bound_to_nics(network, facts)
+            yield from second_nics.problems(inventory, network, facts, needs, bound=bound)
+
+    def is_bound_to_nics(self, network: Network, facts: HostFacts) -> bool:
+        """True if the host takes packets of its tunnel by the NICs that lead to the peers alone."""
+        return False
 
     def firewall_needs(
         self, inventory: Inventory, network: Network, facts: HostFacts
@@ -212,8 +214,8 @@ class Method(ABC):
         if tunnel is not None:
             yield from firewall_needs.of_tunnel(inventory, network, facts, tunnel)
         if not self.single_l2(network):
-            links = self.tunnel_links(inventory, network)
-            links = links or docker_bridge.nics(inventory, network, facts)
+            devices = self.tunnel_links(inventory, network)
+            links = docker_bridge.incoming_links(inventory, network, facts, tunnel, devices)
             yield from firewall_needs.of_routes(inventory, network, facts, links)
 
     def tunnel_links(self, inventory: Inventory, network: Network) -> tuple[str, ...]:

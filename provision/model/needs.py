@@ -36,6 +36,11 @@ class Transit:
     bridge: str
     exists: bool = True
 
+    @property
+    def back(self) -> Transit:
+        """The packets of the other direction, which the host's containers send."""
+        return Transit(self.target, self.source, self.bridge, self.nic)
+
     def __str__(self) -> str:
         return f"packets from {self.source} on {self.nic} to {self.target} on {self.bridge}"
 

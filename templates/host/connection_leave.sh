@@ -23,4 +23,15 @@ if [ "$pid" != 0 ] && [ -n "$address" ]; then
     end_in ip -4 route flush table 2401 2>/dev/null
   fi
 fi
+# A person may have put a network in the place of ours, or removed ours while the container did not run.
+# Docker's own network `bridge` has no label.
+net=$(network_id "$end_network") || exit
+if [ -n "$net" ] && [ "$end_network" != bridge ]; then
+  is_owned network "$net" "$end_inventory"
+  case $? in
+  0) ;;
+  1) echo "@note Docker's network $end_network keeps $end_container: it is not of this inventory"; exit ;;
+  *) exit 1 ;;
+  esac
+fi
 docker network disconnect "$end_network" "$id"

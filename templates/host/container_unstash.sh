@@ -29,6 +29,11 @@ case $status in running | paused | restarting) ;; *) exit 0 ;; esac
 # A stopped container keeps the id of its network: if that was made anew it does not start before it
 # is connected to the new one (seen with Docker 20.10, 26.1 and 28.5).
 docker start "$id" >/dev/null 2>&1 || {
+  net=$(network_id "$network") || exit
+  [ -z "$net" ] || [ "$network" = bridge ] || is_owned network "$net" "$inventory" || {
+    echo "Docker's network $network is not of this inventory: container $name stays stopped" >&2
+    exit 1
+  }
   docker network disconnect --force "$network" "$id"
   if [ "$mac" != - ]; then perl -e "$connect" "$network" "$id" "$address" "$mac"
   elif [ "$address" != - ]; then docker network connect --ip "$address" "$network" "$id"

@@ -1,14 +1,27 @@
 # Takes an interface away from a container again; a NIC goes back to the host as it was.
 # Prelude: host/container_interface.sh
+# Docker takes a name that nobody has for the beginning of an id, and others may have made a container of
+# the name: what is without our label, and without an interface with our mark, is left alone.
 
+touched=
+if [ "$pid" != 0 ]; then
+  now=$(within ip -o link show dev "$interface" 2>/dev/null | alias_of)
+  owner=${mark#provision:}
+  case $now in
+  "$mark" | "$mark+") touched=yes ;;
+  *)
+    label=$(docker inspect --type container \
+      --format '{{.Name}} {{index .Config.Labels "provision"}}/' -- "$container" 2>/dev/null)
+    case $label in "/$container ${owner%%/*}/"*) touched=yes ;; esac ;;
+  esac
+fi
 if [ "$way" = nic ]; then
   [ -e "$hold" ] || [ "$pid" = 0 ] ||
     ! within ip -o link show dev "$interface" 2>/dev/null | grep -q "alias $mark" || held || exit
   home || exit
 fi
 [ "$way" != ovs ] || ovs-vsctl --timeout=10 --if-exists del-port "$outer" || exit
-if [ "$pid" != 0 ]; then
-  now=$(within ip -o link show dev "$interface" 2>/dev/null | alias_of)
+if [ -n "$touched" ]; then
   case $now in "$mark" | "$mark+")
     [ "$way" = nic ] || within ip link delete dev "$interface" || exit
   esac

@@ -7,7 +7,7 @@
 
 if command -v systemctl >/dev/null 2>&1; then
   active=$(printf '%s\n' "$units" | sed -n \
-    '/^Id=/{s///;h;};/^ActiveState=active$/{x;/^\(firewalld\|nft\|netf\)/s/^/firewall_unit /p;}')
+    '/^Id=/{s///;h;};/^ActiveState=active$/{x;/^\(firewalld\|nft\|netf\|ipt\)/s/^/firewall_unit /p;}')
   [ -z "$active" ] || printf '%s\n' "$active"
   case $active in
   *firewalld.service*)
@@ -55,12 +55,15 @@ if command -v iptables >/dev/null 2>&1; then
       iptables-legacy-save 2>/dev/null | grep -q '^-A' && echo 'iptables_other legacy' ;;
   esac
 fi
-# Settings that stop forwarding at each boot, at `sysctl --system` and when networkd restarts.
+# Settings of forwarding at each boot, at `sysctl --system`, when ufw starts and when networkd restarts.
 grep -HsiE \
-  -e '^[[:space:]]*-?net[./]ipv4[./](ip_forward|conf[./].*[./]forwarding)[[:space:]]*=[[:space:]]*0' \
-  -e '^(IPv4Forwarding|IPForward)=(no|false|0|off|ipv6)' /etc/sysctl.conf /etc/sysctl.d/*.conf \
-  /run/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf /etc/systemd/network/*.network \
-  /run/systemd/network/*.network | sed 's/^\([^:]*\):[[:space:]]*-\{0,1\}/stops_forwarding \1 /'
+  -e '^[[:space:]]*-?net[./]ipv4[./](ip_forward|conf[./].*[./]forwarding)[[:space:]]*=[[:space:]]*[01]' \
+  -e '^(IPv4Forwarding|IPForward)[[:space:]]*=[[:space:]]*(no|false|0|off|ipv6|yes|true|1|on|ipv4)' \
+  /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf \
+  /etc/sysctl.conf /etc/ufw/sysctl.conf /etc/systemd/network/*.network /run/systemd/network/*.network \
+  /etc/systemd/network/*.network.d/*.conf /run/systemd/network/*.network.d/*.conf \
+  /etc/systemd/networkd.conf /etc/systemd/networkd.conf.d/*.conf /run/systemd/networkd.conf.d/*.conf |
+  sed 's/^\([^:]*\):[[:space:]]*-\{0,1\}/sets_forwarding \1 /'
 file=/etc/docker/daemon.json
 daemon_json() { [ -f $file ] && grep -Eqs "\"$1\"[[:space:]]*:[[:space:]]*$2" $file; }
 # A file of one line without its end: `read` sets the variable, and fails.

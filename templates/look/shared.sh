@@ -54,7 +54,7 @@ fi
 if command -v systemctl >/dev/null 2>&1; then
   units=$(bounded systemctl show --property Id,MainPID,ActiveState,UnitFileState docker.service \
     openvswitch-switch.service firewalld.service nftables.service netfilter-persistent.service \
-    ufw.service dhcpcd.service "provision-$name-follow.service") ||
+    iptables.service ufw.service dhcpcd.service "provision-$name-follow.service") ||
     units= # systemd is not the init of this host
 fi
 iptables_version=

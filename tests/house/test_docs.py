@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -138,3 +139,23 @@ def test_each_guarantee_of_the_safety_page_has_a_test() -> None:
         for path, function in references:
             text = (TESTS / path).read_text()
             assert not function or f"def {function}(" in text, f"{path} has no {function}"
+
+
+def _is_full(path: str, function: str) -> bool:
+    """True if a test, or cases of it, only run with `--full`."""
+    tree = ast.parse((ROOT / path).read_text())
+    tests = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert function in tests, f"{path} has no {function}"
+    return any("mark.full" in ast.unparse(mark) for mark in tests[function].decorator_list)
+
+
+def test_each_row_of_managers_has_a_test() -> None:
+    """Its last cell names tests that exist, and says whether they run with `--full` only."""
+    table = (ROOT / "docs/hosts.md").read_text().partition("| NIC of |")[2].partition("\n\n")[0]
+    cells = [row.rstrip(" |").rpartition(" | ")[2] for row in table.splitlines()[2:]]
+    assert len(cells) > 10
+    for cell in cells:
+        references = re.findall(r"`([\w/]+\.py)::(\w+)`", cell)
+        assert references, cell
+        full = [_is_full(path, function) for path, function in references]
+        assert "--full" in cell or not any(full), cell

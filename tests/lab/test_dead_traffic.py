@@ -81,6 +81,23 @@ def failures(hosts: Hosts, name: str) -> set[tuple[str, str]]:
     return {(check["from"], check["to"]) for check in checks if not check["ok"] and check.get("to")}
 
 
+def test_a_flush_of_the_table_nat_is_named(clean: Hosts) -> None:
+    """The networks go on, and `apply` heals our chain; Docker's rules come back with Docker."""
+    hosts, lost = clean, "h1: Docker's rules of the table nat are gone"
+    name = hosts.inventory("routes.yml")
+    hosts.provision("apply", name)
+    assert lost not in hosts.warnings("plan", name)
+    hosts.ssh("h1", "iptables -t nat -F")
+    assert lost in " ".join(hosts.warnings("plan", name).split())
+    assert not failures(hosts, name)
+    hosts.provision("apply", name)
+    assert hosts.json("plan", name)["changes"] == []
+    hosts.ssh("h1", "systemctl restart docker")
+    hosts.verified(name, within_s=30)
+    assert lost not in " ".join(hosts.warnings("plan", name).split())
+    hosts.provision("destroy", name, "--yes")
+
+
 PORT = "$(ovs-vsctl list-ports $(ovs-vsctl list-br | grep ^ov-) | grep ^%s- | head -1)"
 MESH = {
     "h1": f"ovs-vsctl set port {PORT % 'gre'} tag=10",

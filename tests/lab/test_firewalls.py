@@ -149,6 +149,7 @@ def _reported(hosts: Hosts, name: str, data: str) -> None:
     assert f"h2: firewalld {udp}" in failed["w1", "w2"]
     assert "--add-source 172.20.0.0/16" in failed["c1", "c2"]
     assert f"h3: nftables (chain inet filter input) {udp}" in failed["w1", "w3"]
+    assert "to /etc/nftables.conf, which nftables.service loads" in failed["w1", "w3"]
     assert changes(hosts, name) == []
 
 

@@ -102,6 +102,30 @@ def test_routes_of_a_vpn_that_cover_the_range_are_no_conflict(clean: Hosts) -> N
             clean.ssh("h1", f"ip route del {route} dev host0", check=False)
 
 
+VPN = """ip link add vpn0 type dummy; ip link set vpn0 up; ip route add default dev vpn0 table 51820
+ip rule add table main suppress_prefixlength 0 priority 32764
+ip rule add not fwmark 51820 table 51820 priority 32765"""
+"""The rules of `wg-quick up` for a peer with AllowedIPs = 0.0.0.0/0."""
+
+
+def test_a_vpn_for_all_traffic_is_no_obstacle(clean: Hosts) -> None:
+    """Its rules leave the routes of the main table alone, also those that the apply is to make."""
+    name = clean.inventory("routes.yml")
+    try:
+        clean.ssh("h1", VPN)
+        clean.provision("apply", name)
+        clean.verified(name)
+        assert clean.json("apply", name)["changes"] == []
+        clean.provision("destroy", name, "--yes")
+        # Without the first rule, for these packets alone: SSH goes on.
+        clean.ssh("h1", "ip rule add to 172.20.0.0/16 table 51820 priority 32763")
+        (error,) = clean.json("plan", name, status=4)["errors"]
+        assert "rule 32763 of `ip rule`" in error["message"], error
+    finally:
+        undo = "for p in 32763 32765 32764; do ip rule del priority $p; done; ip link del vpn0"
+        clean.ssh("h1", undo, check=False)
+
+
 def test_networks_stand_beside_a_swarm(clean: Hosts) -> None:
     """An overlay network of Docker keeps its range; one of our range or name is a conflict."""
     data = clean.networks[1]

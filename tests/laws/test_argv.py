@@ -65,17 +65,23 @@ SOCKET = "/var/run/docker.sock"
 
 
 class Api(socketserver.StreamRequestHandler):
-    """Answers `POST /containers/create` and keeps the path and the body of the request."""
+    """Answers `POST /containers/create` and keeps the path and the body of the request.
+
+    There is nothing to GET.
+    """
 
     requests: list[tuple[str, dict[str, Any]]]
 
     def handle(self) -> None:
         """Read one request."""
-        path = self.rfile.readline().decode().split(" ")[1]
+        verb, path, _ = self.rfile.readline().decode().split(" ")
         length = 0
         while (line := self.rfile.readline().strip()) != b"":
             name, _, text = line.partition(b":")
             length = int(text) if name == b"Content-Length" else length
+        if verb == "GET":
+            self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
+            return
         self.requests.append((path, json.loads(self.rfile.read(length))))
         self.wfile.write(b'HTTP/1.0 201 Created\r\n\r\n{"Id":"0a1b","Warnings":[]}\n')
 

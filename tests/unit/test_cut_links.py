@@ -132,7 +132,8 @@ def test_the_end_on_the_host_of_an_interface_must_be_up(path: Path) -> None:
             if one.name == wanted.name
         )
         assert wanted.parent and found == replace(wanted, parent="")
-        assert wanted.update(found) == (*found._detach, *wanted.create())
+        refusal, *made = wanted.create()
+        assert wanted.update(found) == (refusal, *found._detach, *made)
 
 
 MACVLAN = ["c", "eth1", "macvlan", "pw-c-1", "eth1", "-", "-", "20", "-"]

@@ -128,6 +128,7 @@ def test_a_drop_before_docker_user_is_named(before: str, direction: str) -> None
     if blocker is not None:
         link = {"in": "-i eth1 -o br-blue", "out": "-i br-blue -o eth1"}[direction]
         assert blocker.name == "iptables (chain FORWARD)" and not blocker.tool
+        assert blocker.packets == (ROUTED if direction == "in" else ROUTED.back)
         assert blocker.command.startswith("iptables -I FORWARD -s 172.20.")
         assert blocker.command.endswith(f"{link} -j ACCEPT")
 
@@ -181,7 +182,7 @@ def test_a_return_and_a_goto_end_a_chain() -> None:
     assert rules.verdict("INPUT", Packet("tcp", (22,), LAN, "eth1")) == "DROP"
 
 
-def _table(*rules: list[object], hook: str = "input") -> NftTable:
+def dropping_table(*rules: list[object], hook: str = "input") -> NftTable:
     """A table as `nft -j list table` prints it, with a base chain of policy drop."""
     base = {"family": "inet", "table": "filter", "name": "input", "handle": 1, "type": "filter",
             "hook": hook, "prio": 0, "policy": "drop"}  # fmt: skip
@@ -221,20 +222,47 @@ def _source(right: object) -> dict[str, object]:
 )
 def test_a_rule_of_nftables_opens_what_it_covers(matches: list[object], opens: bool) -> None:
     """A rule for established connections opens nothing."""
-    table = _table(ESTABLISHED, [*matches, {"accept": None}])
+    table = dropping_table(ESTABLISHED, [*matches, {"accept": None}])
     firewall = Firewall(nft_tables=(table,))
     blocker = firewall.blocker(VXLAN)
     assert (blocker is None) is opens
     if blocker is not None:
         assert blocker.name == "nftables (chain inet filter input)" and not blocker.tool
-    assert Firewall(nft_tables=(_table(ESTABLISHED),)).blocker(VXLAN) is not None
+    assert Firewall(nft_tables=(dropping_table(ESTABLISHED),)).blocker(VXLAN) is not None
 
 
 def test_a_chain_of_nftables_for_forwarded_packets_is_named() -> None:
     """Docker's and our accepts in iptables do not overrule its drop."""
-    blocker = Firewall(nft_tables=(_table(hook="forward"),)).blocker(ROUTED)
+    blocker = Firewall(nft_tables=(dropping_table(hook="forward"),)).blocker(ROUTED)
     assert blocker and "iifname eth1 oifname br-blue" in blocker.command
-    assert Firewall(nft_tables=(_table(hook="forward"),)).blocker(VXLAN) is None
+    assert Firewall(nft_tables=(dropping_table(hook="forward"),)).blocker(VXLAN) is None
+
+
+def _name(key: str, name: str) -> dict[str, object]:
+    return {"match": {"op": "==", "left": {"meta": {"key": key}}, "right": name}}
+
+
+@pytest.mark.parametrize(
+    ("rules", "match"),
+    [
+        ([[_name("iifname", "eth1")]], "iifname br-blue oifname eth1 ip saddr 172.20.1.0/24"),
+        ([[_name("iifname", "br-*")]], "iifname eth1 oifname br-blue ip saddr 172.20.0.0/16"),
+        ([[_name("iifname", "eth1")], [_name("oifname", "eth1")]], ""),
+        ([[_source({"prefix": {"addr": "172.16.0.0", "len": 12}})]], ""),
+    ],
+)
+def test_nftables_must_let_packets_of_both_directions_pass(
+    rules: list[list[object]], match: str
+) -> None:
+    """A rule for what comes in lets the host's containers answer, but not begin."""
+    accepted: list[list[object]] = [[*rule, {"accept": None}] for rule in rules]
+    table = dropping_table(ESTABLISHED, *accepted, hook="forward")
+    blocker = Firewall(nft_tables=(table,)).blocker(ROUTED)
+    assert (blocker is not None) == bool(match)
+    if blocker is not None:
+        assert blocker.command == f"nft insert rule inet filter input {match} accept"
+        source, nic = match.rpartition(" ")[2], match.split(" ")[1]
+        assert str(blocker.packets).startswith(f"packets from {source} on {nic} to ")
 
 
 def _firewalld(**zones: Zone) -> Firewall:

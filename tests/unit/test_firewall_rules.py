@@ -24,7 +24,7 @@ from provision.resources.kinds.docker_firewall import DockerFirewall
 from provision.resources.kinds.firewall_rule import FirewallRule
 from provision.resources.kinds.forward_policy import ForwardPolicy
 from tests.cases.test_cases import facts
-from tests.unit.test_firewall import UFW
+from tests.unit.test_firewall import UFW, dropping_table
 
 VXLAN = "allow proto udp from 10.78.0.0/24 to any port 4789"
 CLAIM = f"ufw - {VXLAN}"
@@ -82,6 +82,54 @@ def test_rules_of_firewalld_are_of_the_zone_of_the_nic(tmp_path: Path) -> None:
     assert rules(inventory, on) == [f"firewalld {rule}"]
     off = Firewall(claims=frozenset({f"firewalld {rule}"}))
     assert rules(inventory, off) == [f"firewalld {rule}"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "saved"),
+    [
+        ("", ""),
+        ("firewalld.service", ""),
+        ("nftables.service", ""),
+        (
+            "netfilter-persistent.service",
+            ", and add that rule to /etc/iptables/rules.v4, which netfilter-persistent.service"
+            " loads",
+        ),
+        (
+            "iptables.service",
+            ", and add that rule to /etc/sysconfig/iptables, which iptables.service loads",
+        ),
+    ],
+)
+def test_a_rule_of_iptables_comes_back_by_the_service_that_loads_the_others(
+    tmp_path: Path, unit: str, saved: str
+) -> None:
+    """`plan` and `verify` name its file: without the rule in it, the next reboot closes again."""
+    inventory = inventory_of(tmp_path)
+    rules = Firewall(":INPUT DROP [0:0]\n", is_read=True, units=(unit,) * 2)
+    host_facts = facts_of(inventory, rules)["h1"]
+    command = "iptables -I INPUT -s 10.78.0.0/24 -p udp -m multiport --dports 4789 -j ACCEPT"
+    network = inventory.networks["wide"]
+    hints = [problem.hint for problem in firewalls.problems(inventory, network, host_facts)]
+    assert hints == [f"run `{command}` on h1{saved}"]
+    assert firewalls.cause(inventory, network, host_facts).endswith(f": `{command}`{saved}")
+
+
+def test_a_rule_of_nftables_is_for_the_file_of_its_service(tmp_path: Path) -> None:
+    """A chain that somebody has made by hand has no file."""
+    inventory = inventory_of(tmp_path)
+    network = inventory.networks["wide"]
+    for unit, saved in (
+        ("nftables.service", ", and add that rule to /etc/nftables.conf, which it loads"),
+        ("netfilter-persistent.service", ""),
+    ):
+        walls = Firewall(nft_tables=(dropping_table(),), units=(unit,))
+        host_facts = facts_of(inventory, walls)["h1"]
+        saved = saved.replace("it loads", f"{unit} loads")
+        rule = "inet filter input ip saddr 10.78.0.0/24 udp dport 4789 accept"
+        hints = [problem.hint for problem in firewalls.problems(inventory, network, host_facts)]
+        assert hints == [f"run `nft insert rule {rule}` on h1{saved}"]
+        assert firewalls.cause(inventory, network, host_facts).endswith(f"{rule}`{saved}")
 
 
 def test_only_docker_can_make_its_zone_of_firewalld(tmp_path: Path) -> None:
@@ -151,8 +199,38 @@ def test_accept_is_repaired_only_where_docker_had_drop(
     firewall = Firewall(table, is_read=True, forward_was_drop=was_drop)
     inventory = _routed(tmp_path)
     assert [r.kind for r in _repairs(inventory, firewall)] == repaired
+    # Docker leaves the policy where the host forwards before Docker starts (libnetwork#1526).
+    assert not _repairs(inventory, replace(firewall, forwards_at_boot=True))
     flushed = Firewall(f":FORWARD {policy} [0:0]\n", is_read=True)
     assert [r.kind for r in _repairs(inventory, flushed)] == ["docker_firewall"]
+
+
+PUBLISHING = ":DOCKER - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n"
+
+
+@pytest.mark.parametrize(
+    ("firewall", "named"),
+    [
+        (Firewall(DOCKER_USER.format("DROP"), PUBLISHING), False),
+        (Firewall(DOCKER_USER.format("DROP"), ":DOCKER - [0:0]\n"), True),
+        (Firewall(DOCKER_USER.format("DROP"), ""), True),
+        # Then the whole firewall was flushed, or Docker has another backend.
+        (Firewall(":FORWARD DROP [0:0]\n", ""), False),
+        (Firewall(DOCKER_USER.format("DROP"), "", docker_nftables=True), False),
+    ],
+)
+def test_a_flush_of_the_table_nat_alone_is_named(
+    tmp_path: Path, firewall: Firewall, *, named: bool
+) -> None:
+    """Our networks go on, but Docker publishes no port any more."""
+    inventory = _routed(tmp_path)
+    host_facts = facts_of(inventory, replace(firewall, is_read=True))["h1"]
+    problems = list(firewalls.host_problems(host_facts))
+    assert [problem.hint for problem in problems] == [
+        "run `systemctl restart docker` on h1"
+    ] * named
+    for silent in (replace(host_facts, docker=()), replace(host_facts, default_bridge=False)):
+        assert not list(firewalls.host_problems(silent))
 
 
 def _routed(folder: Path, firewall: str = "report") -> Inventory:

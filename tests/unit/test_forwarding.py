@@ -1,11 +1,18 @@
-"""Interfaces that forward nothing although the host does: their first values and the settings."""
+"""Interfaces that forward nothing although the host does, and files that stop forwarding."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
 
+from provision.facts import firewall
+from provision.facts.lines import KeyedLines
 from provision.resources.base import Origin
 from provision.resources.kinds.sysctl import Sysctl, forwarding_key
+from provision.resources.render import program_text
 from provision.resources.script import commands
 
 ORIGIN = Origin("h1", "demo")
@@ -50,3 +57,91 @@ def test_a_vlan_interface_has_a_dot_in_its_name() -> None:
     removal = commands(entry.resource.delete())
     assert "/proc/sys/net/ipv4/conf/eth1.7/forwarding" in removal
     assert "/var/lib/provision/was/demo/sysctl/net.ipv4.conf.eth1:7.forwarding" in removal
+
+
+SYSCTL, NETWORK = "etc/sysctl.d", "etc/systemd/network"
+OFF, ON = "net.ipv4.ip_forward = 0\n", "net.ipv4.ip_forward=1\n"
+NO = "[Network]\nIPv4Forwarding = no\n"
+
+
+def settings_of(folder: Path, files: dict[str, str]) -> firewall.Firewall:
+    """The settings that the look reads from these files, below the root of a host."""
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    part = re.search(r"^grep -HsiE.*?sed '[^']*'$", program_text("look/firewall.sh"), re.M | re.S)
+    assert part
+    script = re.sub(r" /(?=etc/|run/|usr/)", f" {folder}/", part[0])
+    output = subprocess.run(("sh", "-c", script), capture_output=True, text=True).stdout
+    return firewall.parse(KeyedLines(output))
+
+
+@pytest.mark.parametrize(
+    ("files", "forwards"),
+    [
+        ({}, False),
+        ({f"{SYSCTL}/50-a.conf": ON}, True),
+        ({f"{SYSCTL}/50-a.conf": "net.ipv4.conf.all.forwarding = 1\n"}, True),
+        ({f"{SYSCTL}/50-a.conf": "net.ipv4.conf.eth1.forwarding = 1\n"}, False),
+        ({f"{SYSCTL}/50-a.conf": ON, f"{SYSCTL}/60-b.conf": OFF}, False),
+        # Only `sysctl --system` reads it.
+        ({"etc/sysctl.conf": ON}, False),
+        # ufw sets this when it starts, before Docker.
+        ({"etc/ufw/sysctl.conf": "net/ipv4/ip_forward=1\n"}, True),
+        ({f"{SYSCTL}/50-a.conf": ON, "etc/ufw/sysctl.conf": "net/ipv4/ip_forward=0\n"}, True),
+        ({"etc/systemd/networkd.conf": NO.replace("no", "yes")}, True),
+        ({"etc/systemd/networkd.conf.d/a.conf": NO.replace("no", "yes")}, True),
+        ({f"{NETWORK}/10-lan.network": NO.replace("no", "yes")}, False),
+        ({f"{NETWORK}/10-lan.network": NO}, False),
+    ],
+)
+def test_forwarding_that_is_on_before_docker_is_seen(
+    tmp_path: Path, files: dict[str, str], *, forwards: bool
+) -> None:
+    """Then the policy of FORWARD is not Docker's."""
+    found = settings_of(tmp_path, files)
+    assert found.forwards_at_boot == forwards
+    assert not any("ufw" in path for path, _ in found.stops_forwarding)
+
+
+@pytest.mark.parametrize(
+    ("files", "stopping"),
+    [
+        ({f"{SYSCTL}/10-hard.conf": OFF}, [f"{SYSCTL}/10-hard.conf"]),
+        (
+            {"usr/local/lib/sysctl.d/10-hard.conf": f"-{OFF}"},
+            ["usr/local/lib/sysctl.d/10-hard.conf"],
+        ),
+        # The last file by its name counts, whatever folder it is in.
+        ({f"{SYSCTL}/10-hard.conf": OFF, "usr/lib/sysctl.d/99-docker.conf": ON}, []),
+        ({f"{SYSCTL}/10-a.conf": ON, "run/sysctl.d/20-b.conf": OFF}, ["run/sysctl.d/20-b.conf"]),
+        ({f"{SYSCTL}/99-a.conf": ON, "etc/sysctl.conf": OFF}, ["etc/sysctl.conf"]),
+        # The boot does not read it.
+        ({f"{SYSCTL}/99-a.conf": OFF, "etc/sysctl.conf": ON}, [f"{SYSCTL}/99-a.conf"]),
+        # A file of an earlier folder replaces one of the same name.
+        ({f"{SYSCTL}/50-a.conf": ON, "usr/lib/sysctl.d/50-a.conf": OFF}, []),
+        ({f"{SYSCTL}/50-a.conf": OFF + ON}, []),
+        # Another name of the same setting, and another setting.
+        ({f"{SYSCTL}/50-a.conf": OFF + "net/ipv4/conf/all/forwarding=1\n"}, []),
+        (
+            {f"{SYSCTL}/50-a.conf": f"net.ipv4.conf.eth1.forwarding=0\n{ON}"},
+            [f"{SYSCTL}/50-a.conf"],
+        ),
+        ({f"{SYSCTL}/50-a.conf": f"# {OFF}"}, []),
+        ({f"{NETWORK}/10-lan.network": NO}, [f"{NETWORK}/10-lan.network"]),
+        ({f"{NETWORK}/10-lan.network.d/a.conf": NO}, [f"{NETWORK}/10-lan.network.d/a.conf"]),
+        (
+            {"run/systemd/network/9.network.d/a.conf": NO},
+            ["run/systemd/network/9.network.d/a.conf"],
+        ),
+        ({"etc/systemd/networkd.conf": NO}, ["etc/systemd/networkd.conf"]),
+        ({"etc/systemd/networkd.conf.d/a.conf": NO}, ["etc/systemd/networkd.conf.d/a.conf"]),
+        ({"etc/systemd/networkd.conf": NO.replace("no", "yes")}, []),
+    ],
+)
+def test_only_files_that_have_an_effect_stop_forwarding(
+    tmp_path: Path, files: dict[str, str], stopping: list[str]
+) -> None:
+    """The look reads them below the root of the host."""
+    found = settings_of(tmp_path, files).stops_forwarding
+    assert [path.removeprefix(f"{tmp_path}/") for path, _ in found] == stopping

@@ -138,8 +138,7 @@ def test_a_claim_is_read_as_it_was_written(
 ) -> None:
     """Otherwise the second apply would not be empty."""
     wanted = GuestConnection("h1", "db", "blue", found_by, address, peers, "demo")
-    claim = wanted.create()[0]
-    assert isinstance(claim, Put)
+    (claim,) = (step for step in wanted.create() if isinstance(step, Put))
     (made,) = GuestConnection.parse(f"claim db {claim.text[:-1]}", Origin("h1", "demo"))
     assert made.resource == wanted
 

@@ -11,6 +11,7 @@ import pytest
 from provision.engine.parts_in_use import parts_in_use
 from provision.facts.host import KernelRoute
 from provision.resources.base import Resource, state
+from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
 from provision.resources.kinds.routes import Routes, row
@@ -21,6 +22,7 @@ from provision.resources.on_hosts import PROTO, UNMARKED, Mark
 from tests.unit.test_overlaps import RANGE, facts, inventory
 
 OWN, PEER = IPv4Network("172.20.0.0/24"), IPv4Network("172.20.1.0/24")
+DOCKER0 = Docker0("h1", (), (), "demo")
 WANTED = DockerNetwork("h1", "n", OWN, None, ((BRIDGE_NAME, "br-n-x"),), Mark("demo", "n"))
 
 
@@ -83,12 +85,46 @@ def test_a_route_of_others_in_the_place_of_a_wanted_one_is_a_conflict(tmp_path: 
 
 
 def test_a_docker_network_of_any_driver_on_the_part_is_a_conflict(tmp_path: Path) -> None:
-    """Docker has no route to the subnet of a macvlan network, and refuses a second such pool."""
+    """Docker has no route to the subnet of a macvlan network, and refuses a second such pool.
+
+    With such a subnet for its default bridge, dockerd would not start (moby#46098).
+    """
     other = replace(WANTED, network="lan", options=(), driver="macvlan", mark=UNMARKED)
     (message,) = conflicts(tmp_path, foreign=(other,))
     assert message == (
         "172.20.0.0/24 overlaps 172.20.0.0/24 of Docker network lan (macvlan), "
         "outside this inventory"
     )
+    docker0 = replace(DOCKER0, effective=(("mtu", "1500"), ("subnet", "172.20.0.0/24")))
+    assert conflicts(tmp_path, foreign=(other,), wanted=(docker0,)) == [message]
+    assert not conflicts(tmp_path, foreign=(other,), wanted=(DOCKER0,))
     apart = replace(other, subnet=IPv4Network("172.30.0.0/24"))
     assert not conflicts(tmp_path, foreign=(apart, replace(other, host="h2")))
+
+
+LAN = "method: pipework, cidr: 10.78.0.0/24, pool: 10.78.0.224/28"
+
+
+@pytest.mark.parametrize(
+    ("subnet", "name", "docker0", "named"),
+    [
+        ("10.78.0.128/25", "old", False, True),
+        ("10.78.0.0/24", "old", True, True),
+        ("10.79.0.0/24", "old", False, False),
+        # Docker's own bridge is in the way of a network, but not of what replaces it.
+        ("10.78.0.0/16", "bridge", False, True),
+        ("10.78.0.0/16", "bridge", True, False),
+    ],
+)
+def test_a_docker_network_with_the_range_of_the_lan_is_a_conflict(
+    tmp_path: Path, subnet: str, name: str, *, docker0: bool, named: bool
+) -> None:
+    """No route into the range of the LAN is a conflict, as each host of it has one."""
+    range_ = IPv4Network("10.78.0.0/24")
+    own: Resource = replace(WANTED, subnet=range_)
+    if docker0:
+        own = replace(DOCKER0, effective=(("subnet", str(range_)),))
+    other = DockerNetwork("h1", name, IPv4Network(subnet), None, (), UNMARKED)
+    messages = conflicts(tmp_path, foreign=(other,), wanted=(own,), options=LAN)
+    text = f"10.78.0.0/24 overlaps {subnet} of Docker network {name} (bridge), "
+    assert messages == ([f"{text}outside this inventory"] if named else [])

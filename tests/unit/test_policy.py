@@ -9,10 +9,15 @@ import pytest
 from provision.facts import policy
 from provision.facts.lines import KeyedLines
 
+RANGE = IPv4Network("172.20.0.0/16")
 OWN, PEER = IPv4Network("172.20.0.0/24"), IPv4Network("172.20.1.0/24")
 RULES = {
     "iif": '{"priority":70,"src":"all","iif":"eth1","action":"6"}',
     "suppressed": '{"priority":80,"src":"all","table":"254","suppress_prefixlen":0}',
+    "long": '{"priority":82,"src":"all","table":"254","suppress_prefixlen":24}',
+    "bypass": '{"priority":84,"src":"all","dst":"172.16.0.0","dstlen":12,"table":"254"}',
+    "half": '{"priority":85,"src":"all","dst":"172.20.1.0","dstlen":25,"table":"254"}',
+    "marked main": '{"priority":86,"src":"all","fwmark":"0x1","table":"254"}',
     "wireguard": '{"priority":90,"not":null,"src":"all","fwmark":"0xca6c","table":"51820"}',
     "source": '{"priority":100,"src":"172.20.0.0","srclen":16,"table":"100"}',
     "marked": '{"priority":110,"src":"all","fwmark":"0x1","action":"7"}',
@@ -22,6 +27,7 @@ RULES = {
     "ports": '{"priority":145,"src":"all","dport_start":1000,"dport_end":2000,"table":"100"}',
     "class": '{"priority":146,"src":"all","dscp":"EF","table":"100"}',
     "multipath": '{"priority":160,"src":"all","table":"54"}',
+    "default": '{"priority":170,"src":"all","table":"55"}',
     "ours": '{"priority":150,"not":null,"src":"172.20.0.0","srclen":16,"table":"100"}',
 }
 LAST = '{"priority":32766,"src":"all","table":"254"},{"priority":32767,"src":"all","table":"253"}'
@@ -59,15 +65,59 @@ def test_only_rules_that_lead_elsewhere_count(
     local = '{"priority":0,"src":"all","table":"255"}'
     entries = ",".join([local, *(RULES[rule] for rule in rules), LAST])
     text = f"every_route {ROUTES}".replace("\n", "") + f"\nrules [{entries}]"
-    assert policy.parse(KeyedLines(text)).diversion(OWN, PEER, "br-blue") == diverted
+    found = policy.parse(KeyedLines(text))
+    assert found.diversion(OWN, PEER, "br-blue", within=RANGE) == diverted
+
+
+@pytest.mark.parametrize(
+    ("main", "diverted"),
+    [
+        ("", (170, "eth0 10.0.0.1")),
+        ('{"dst":"172.16.0.0/12","gateway":"10.0.0.1","dev":"eth0"},', (170, "eth0 10.0.0.1")),
+        ('{"dst":"172.20.0.0/16","gateway":"10.0.0.1","dev":"eth0"},', None),
+    ],
+)
+def test_a_copy_of_the_default_route_takes_packets_before_the_first_apply(
+    main: str, diverted: tuple[int, str] | None
+) -> None:
+    """The routes of the network will be in the main table, and the rule comes before it."""
+    default = '{"dst":"default","gateway":"10.0.0.1","dev":"eth0"}'
+    copy = default.replace("}", ',"table":"55"}')
+    text = f"every_route [{main}{default},{copy}]\nrules [{RULES['default']},{LAST}]"
+    found = policy.parse(KeyedLines(text))
+    assert found.diversion(OWN, PEER, "br-blue", within=RANGE) == diverted
+
+
+@pytest.mark.parametrize(
+    ("rules", "diverted"),
+    [
+        (("suppressed", "wireguard"), None),
+        (("long", "wireguard"), (90, "wg0")),
+        (("bypass", "wireguard"), None),
+        (("half", "wireguard"), (90, "wg0")),
+        (("wireguard", "bypass"), (90, "wg0")),
+        (("marked main", "wireguard"), (90, "wg0")),
+    ],
+)
+def test_a_rule_for_the_main_table_keeps_what_a_vpn_would_take(
+    rules: tuple[str, ...], diverted: tuple[int, str] | None
+) -> None:
+    """Also before the first apply, when the routes of the network are not in it: as of wg-quick."""
+    default = '{"dst":"default","gateway":"10.0.0.1","dev":"eth0"}'
+    vpn = '{"dst":"default","dev":"wg0","table":"51820"}'
+    entries = ",".join([*(RULES[rule] for rule in rules), LAST])
+    found = policy.parse(KeyedLines(f"every_route [{default},{vpn}]\nrules [{entries}]"))
+    assert found.diversion(OWN, PEER, "br-blue", within=RANGE) == diverted
 
 
 def test_incoming_packets_have_another_interface() -> None:
     """A rule for what comes in on the NIC takes the packets of peers."""
     text = f"every_route {ROUTES}".replace("\n", "") + f"\nrules [{RULES['iif']},{LAST}]"
-    assert policy.parse(KeyedLines(text)).diversion(PEER, OWN, "eth1") == (70, "blackhole")
+    found = policy.parse(KeyedLines(text))
+    assert found.diversion(PEER, OWN, "eth1", within=RANGE) == (70, "blackhole")
 
 
 def test_a_host_without_rules_diverts_nothing() -> None:
     """A kernel without CONFIG_IP_MULTIPLE_TABLES prints no line of rules."""
-    assert policy.parse(KeyedLines("every_route []")).diversion(OWN, PEER, "br-blue") is None
+    found = policy.parse(KeyedLines("every_route []"))
+    assert found.diversion(OWN, PEER, "br-blue", within=RANGE) is None

@@ -15,7 +15,9 @@ from provision.methods._shared import access_rules, docker_versions, link_proble
 from provision.model.help import Help
 from provision.model.inventory import Inventory, Network
 from provision.model.names import chain_name, gateway, interface_name
+from provision.model.needs import Need, Transit
 from provision.model.problems import Problem
+from provision.model.tunnel import Tunnel
 from provision.resources.base import Ref, Resource
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
@@ -185,6 +187,21 @@ def behind_routers(
     return frozenset().union(*routed) & inventory.addresses[network.name]
 
 
+def incoming_links(
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,
+    tunnel: Tunnel | None,
+    devices: tuple[str, ...],
+) -> tuple[str, ...]:
+    """The interfaces by which packets of other hosts' containers come in, to be routed.
+
+    Those of a tunnel come in by its `devices`.
+    """
+    direct = not devices or (tunnel is not None and tunnel.optional)
+    return tuple(sorted({*devices, *(nics(inventory, network, facts) if direct else ())}))
+
+
 def mtu(
     inventory: Inventory, network: Network, facts: Mapping[str, HostFacts], *, overhead: int = 0
 ) -> int:
@@ -224,16 +241,19 @@ def problems(
     )
 
 
-def policy_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
+def policy_problems(
+    inventory: Inventory, network: Network, facts: HostFacts, needs: Iterable[Need]
+) -> Iterator[Problem]:
     """Yield the rules of the host's `ip rule` that take the network's packets from their routes."""
     if not facts.policy.rules:
         return
+    links = sorted({need.nic for need in needs if isinstance(need, Transit)})
     bridge, own = bridge_name(inventory, network), network.subnets[facts.host]
     priorities: set[int] = set()
     for peer, subnet in network.subnets.items():
-        nic = facts.peer_routes.get(inventory.hosts[peer].address)
-        directions = [(own, subnet, bridge), *([(subnet, own, nic.dev)] if nic else [])]
-        for diversion in (facts.policy.diversion(*direction) for direction in directions):
+        directions = [(own, subnet, bridge), *((subnet, own, link) for link in links)]
+        for direction in directions:
+            diversion = facts.policy.diversion(*direction, within=network.cidr)
             if peer == facts.host or diversion is None or diversion[0] in priorities:
                 continue
             priority, destination = diversion
@@ -248,21 +268,23 @@ def policy_problems(inventory: Inventory, network: Network, facts: HostFacts) ->
 
 
 def networkd_problems(
-    inventory: Inventory, network: Network, facts: HostFacts
+    inventory: Inventory, network: Network, facts: HostFacts, devices: tuple[str, ...]
 ) -> Iterator[Problem]:
-    """Yield the file by which systemd-networkd manages the bridge.
+    """Yield the file by which systemd-networkd manages the bridge, or one of a tunnel's `devices`.
 
     A catch-all file (`Name=*`) does. When networkd restarts, it takes away the addresses and the
     masters that it does not know.
     """
     bridge = bridge_name(inventory, network)
-    file = facts.networkd_files.get(bridge)
-    if file is not None:
+    losses = {bridge: "the bridge loses its address and its ports"}
+    losses |= dict.fromkeys(devices, "the device loses its address and its routes")
+    names = " ".join((*losses, "veth*"))
+    for link in (link for link in losses if link in facts.networkd_files):
         yield Problem(
             facts.host,
-            f"{file} makes systemd-networkd manage {bridge}: when networkd restarts, the bridge "
-            "loses its address and its ports",
-            f"let that file match the NICs only, or write `[Match]`, `Name={bridge} veth*`, "
+            f"{facts.networkd_files[link]} makes systemd-networkd manage {link}: when networkd "
+            f"restarts, {losses[link]}",
+            f"let that file match the NICs only, or write `[Match]`, `Name={names}`, "
             "`[Link]`, `Unmanaged=yes` to /etc/systemd/network/01-unmanaged.network, and run "
             "`networkctl reload`",
         )

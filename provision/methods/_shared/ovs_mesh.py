@@ -107,6 +107,10 @@ class OvsMesh(Method):
             bridge: PortNic(nic, Ref(facts.host, OvsUplink.kind, nic)) for nic, bridge in bridges
         }
 
+    def is_bound_to_nics(self, network: Network, facts: HostFacts) -> bool:
+        """True for the userspace datapath: the kernel, which has other NICs, knows no tunnel."""
+        return chosen_datapath(network, facts) == "netdev"
+
     def firewall_needs(
         self, inventory: Inventory, network: Network, facts: HostFacts
     ) -> Iterator[Need]:

@@ -17,12 +17,18 @@ _HINT = (
 
 
 def problems(
-    inventory: Inventory, network: Network, facts: HostFacts, needs: Iterable[Need]
+    inventory: Inventory,
+    network: Network,
+    facts: HostFacts,
+    needs: Iterable[Need],
+    *,
+    bound: bool,
 ) -> Iterator[Problem]:
     """Yield each NIC by which packets of a network may come in, and are dropped then.
 
     A host answers ARP requests for any of its addresses by each of its NICs, unless arp_ignore is
-    set, so that peers may send to another NIC than the one with the address.
+    set, so that peers may send to another NIC than the one with the address. `bound` is that of
+    `Method.is_bound_to_nics`.
     """
     routed = {need.nic for need in needs if isinstance(need, Transit)}
     for nic, source in firewall_needs.sources(inventory, network, facts):
@@ -31,7 +37,7 @@ def problems(
             if link.name == nic or not link.up or not shares or facts.arp_ignore(link.name):
                 continue
             strict = facts.filters_strictly(link.name)
-            if strict or nic in routed:
+            if strict or bound or nic in routed:
                 reason = "its rp_filter is 1, strict" if strict else f"only {nic} is let in"
                 message = (
                     f"{nic} and {link.name} are both on {source}: packets of network"

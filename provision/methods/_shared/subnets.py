@@ -108,8 +108,14 @@ def _overlaps(loc: Loc, network: NetworkDocument, subnets: Subnets) -> Iterator[
         yield Finding((*loc, "subnets", host), message, hint)
 
 
-def address_findings(loc: Loc, container: Member, subnet: IPv4Network) -> Iterator[Finding]:
+def address_findings(
+    loc: Loc, container: Member, subnet: IPv4Network, *, docker0: bool
+) -> Iterator[Finding]:
     """Yield the reasons why Docker cannot give a container its fixed address."""
+    if docker0:
+        hint = f"remove it, or remove 'bridge' from network '{container.network}'"
+        yield Finding(loc, "Docker fixes no addresses on docker0", hint)
+        return
     address = container.address
     low, high = subnet.network_address + 2, subnet.broadcast_address - 1
     hint = f"choose one from {low} to {high}"

@@ -208,6 +208,10 @@ class FlannelMethod(Method):
         name = device(network)
         return (name,) if name else ()
 
+    def is_bound_to_nics(self, network: Network, facts: HostFacts) -> bool:
+        """True with a tunnel: a chain of ours drops what comes to its port by other interfaces."""
+        return device(network) is not None
+
     def ports(self, network: Network, host: str) -> tuple[str, ...]:
         """The port of the tunnel, and on members those of etcd."""
         cluster = options(network).etcd

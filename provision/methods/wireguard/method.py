@@ -77,6 +77,10 @@ class WireguardMethod(Method):
         """Yield the reasons why one host cannot carry its part of the network."""
         yield from device.problems(inventory, network, facts, self.overhead(network))
 
+    def tunnel_links(self, inventory: Inventory, network: Network) -> tuple[str, ...]:
+        """The device."""
+        return (device.name(inventory, network),)
+
     def strict_device(self, inventory: Inventory, network: Network) -> str:
         """The device: its peers take only packets from the host's own subnet (AllowedIPs)."""
         return device.name(inventory, network)

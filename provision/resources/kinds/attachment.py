@@ -14,10 +14,11 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.lib import ovsdb, sysfs
 from provision.resources.lib.container_interface_probe import DOCKER_INTERFACE, InterfaceProbe
+from provision.resources.lib.docker_api import refuse_foreign_container
 from provision.resources.on_hosts import ETC, PROTO, Mark
 from provision.resources.ownership import any_of
 from provision.resources.render import program_text
-from provision.resources.steps import Put, Run, Steps, remove_file, sh
+from provision.resources.steps import Put, Refuse, Run, Steps, remove_file, sh
 
 _COMMON = "host/container_interface.sh"
 ATTACH = program_text(_COMMON, "host/attach_interface.sh")
@@ -88,6 +89,9 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         return any_of(outer, port) if self.link_type == "ovs" else outer
 
     def create(self) -> Steps:
+        return (self._refusal, *self.restore())
+
+    def restore(self) -> Steps:
         # Without `Unless`: ATTACH compares the interface itself, inside the namespace.
         # The claim is written first, so that what an interrupted apply leaves is known as ours.
         claim = Put(self._file, " ".join(self._claim) + "\n")
@@ -95,11 +99,15 @@ for claim in {ETC}/*/attachments/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         arguments = (*self._identity, *self._claim, *batches)
         return (claim, sh(ATTACH, *arguments))
 
+    @property
+    def _refusal(self) -> Refuse:
+        return refuse_foreign_container(self.inventory, self.container)
+
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, Attachment)
         if current.lacks and replace(current, lacks="") == self:
             return self.create()  # the interface is complete: only the claim is written
-        return (*current._detach, *self.create())
+        return (self._refusal, *current._detach, *self.restore())
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         if not isinstance(before, Attachment) or not before.lacks:

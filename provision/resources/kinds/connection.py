@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
+from provision.resources.lib.docker_api import refuse_foreign_networks
 from provision.resources.on_hosts import ETC
 from provision.resources.render import program_text
 from provision.resources.steps import Put, Run, Steps, remove_file, sh
@@ -66,8 +67,16 @@ for claim in {ETC}/*/connections/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         return None  # the programs compare the label of the container whose id they use
 
     def create(self) -> Steps:
+        return (*self._refusal, *self._created)
+
+    @property
+    def _created(self) -> Steps:
         # The claim is written first, so that what an interrupted apply leaves is known as ours.
         return (Put(self._claim, self._claim_text), self._join("apply"))
+
+    @property
+    def _refusal(self) -> Steps:
+        return refuse_foreign_networks(self.inventory, self.docker_network)
 
     def restore(self) -> Steps:
         return (self._join("follow"),)
@@ -76,7 +85,7 @@ for claim in {ETC}/*/connections/*/*; do [ ! -f "$claim" ] || echo "$claim $(cat
         assert isinstance(current, NetworkConnection)
         if replace(current, lacks="") == self:
             return self.create()
-        return (current._leave, *self.create())
+        return (*self._refusal, current._leave, *self._created)
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         if isinstance(before, NetworkConnection) and replace(before, lacks="") == self:

@@ -17,7 +17,7 @@ from provision.resources.lib import container_inspection as inspection
 from provision.resources.lib import container_programs as programs
 from provision.resources.lib.container_inspection import COMMAND_LABEL, ENV_LABEL, MAC_LABEL
 from provision.resources.lib.docker0_link import Docker0Link, Docker0Links
-from provision.resources.lib.docker_api import docker_name
+from provision.resources.lib.docker_api import docker_name, refuse_foreign_networks
 from provision.resources.on_hosts import UNMARKED, Mark
 from provision.resources.rows import ROWS
 from provision.resources.steps import Run, Steps, Unless, sh
@@ -135,7 +135,9 @@ shared containers networks {keys}
         )
         ends = [text for end in self.further for text in end.arguments]
         run = sh(programs.RUN, self.container, str(self.mark), programs.CREATE, *ends)
-        return (replace(run, stdin=request),)
+        networks = (self.network, *ends[::2])
+        refused = refuse_foreign_networks(self.mark.inventory, *networks)
+        return (*refused, replace(run, stdin=request))
 
     def _labels(self) -> dict[str, str]:
         labels = {LABEL: str(self.mark), COMMAND_LABEL: "own" if self.command else "image"}

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
 from provision.resources.kinds.dns_records import live_folder, reread
+from provision.resources.lib.docker_api import refuse_foreign_networks
 from provision.resources.on_hosts import ETC, VAR, Mark, service_name
 from provision.resources.render import program_text
 from provision.resources.steps import Put, Run, Steps, partial_path, remove_file, sh
@@ -74,6 +75,14 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
         return None  # the programs compare the id of the container with the record
 
     def create(self) -> Steps:
+        return (*self._refusal, *self._created)
+
+    @property
+    def _refusal(self) -> Steps:
+        return refuse_foreign_networks(self.inventory, self.network)
+
+    @property
+    def _created(self) -> Steps:
         # The claim is written first, so that what an interrupted apply leaves is known as ours.
         return (Put(self._claim, self._claim_text), self._connect("apply"), *self._tell)
 
@@ -84,9 +93,8 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
         assert isinstance(current, GuestConnection)
         told = (self._live, self.dns_names)
         forget = () if (current._live, current.dns_names) == told else current._forget
-        if self._keeps(current):
-            return (*forget, *self.create())
-        return (current._disconnect, *remove_file(current._record), *forget, *self.create())
+        left = () if self._keeps(current) else (current._disconnect, *remove_file(current._record))
+        return (*self._refusal, *left, *forget, *self._created)
 
     def _keeps(self, current: GuestConnection) -> bool:
         """True if the connection can stay: without a fixed address, a guest keeps any."""

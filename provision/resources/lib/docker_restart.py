@@ -22,9 +22,13 @@ def each(verb: str, ids: tuple[str, ...]) -> Run:
     """`docker VERB` for each container that still exists: the same plan may have removed some.
 
     One that is removed is stashed until the change is confirmed: it stays stopped, since its
-    networks may be gone already.
+    networks may be gone already. Docker lists the newest first, so that one which shares the
+    namespace of another cannot start before it: each that fails is tried once more.
     """
     name = """name=$(docker ps -a --no-trunc -f "id=$c" --format '{{.Names}}')"""
     stashed = "case ${name##*.provision-} in *[!0-9a-f]*) ;; *) continue ;; esac"
     absent = f"case $name in '') continue ;; *.provision-?*) {stashed} ;; esac"
-    return sh(f'for c; do {name}; {absent}; docker {verb} "$c" >/dev/null || exit; done', *ids)
+    first = f'{name}; {absent}; docker {verb} "$c" >/dev/null 2>&1 || again="$again $c"'
+    second = f'docker {verb} "$c" >/dev/null || failed=yes'
+    loops = f"again='' failed=''; for c; do {first}; done; for c in $again; do {second}; done"
+    return sh(f'{loops}; [ -z "$failed" ]', *ids)
