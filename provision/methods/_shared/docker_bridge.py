@@ -179,14 +179,6 @@ def nics(inventory: Inventory, network: Network, facts: HostFacts) -> tuple[str,
     return tuple(sorted({route.dev for route in routes}))
 
 
-def behind_routers(
-    inventory: Inventory, network: Network, facts: HostFacts
-) -> frozenset[IPv4Address]:
-    """The addresses of the peers to which the host's routes lead by a router."""
-    routed = [peers for route, peers in facts.peer_routes.groups.items() if route.via]
-    return frozenset().union(*routed) & inventory.addresses[network.name]
-
-
 def incoming_links(
     inventory: Inventory,
     network: Network,

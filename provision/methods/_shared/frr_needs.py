@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from provision.facts.host import HostFacts
 from provision.methods._shared import docker_bridge, firewall_needs
@@ -28,7 +28,7 @@ def needs(
     """
     nics = docker_bridge.nics(inventory, network, facts)
     pairs = [(nic, link) for nic in nics for link in links]
-    routed = pairs or docker_bridge.behind_routers(inventory, network, facts)
+    routed = pairs or behind_routers(inventory, network, facts)
     bfd_ports = (BFD_PORT, BFD_MULTIHOP_PORT) if routed else (BFD_PORT,)
     for nic, source in pairs or firewall_needs.sources(inventory, network, facts):
         if speaker_options(network).bfd:
@@ -42,3 +42,11 @@ def ports(network: Network, host: str) -> tuple[str, ...]:
     numbers = (BFD_PORT, BFD_MULTIHOP_PORT) if speaker_options(network).bfd else ()
     bfd = tuple(f"udp/{number}" for number in numbers)
     return (*((f"tcp/{PORT}",) if host in reflectors(network) else ()), *bfd)
+
+
+def behind_routers(
+    inventory: Inventory, network: Network, facts: HostFacts
+) -> frozenset[IPv4Address]:
+    """The addresses of the peers to which the host's routes lead by a router."""
+    routed = [peers for route, peers in facts.peer_routes.groups.items() if route.via]
+    return frozenset().union(*routed) & inventory.addresses[network.name]

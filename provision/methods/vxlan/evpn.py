@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from provision.facts.host import HostFacts
-from provision.methods._shared import docker_bridge
+from provision.methods._shared import docker_bridge, frr_needs
 from provision.methods._shared.bgp_options import speaker_options
 from provision.methods._shared.frr import GROUP, Speaker
 from provision.methods.vxlan.device import device_name
@@ -31,7 +31,7 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     bgpd = speaker.file("bgpd.conf", _bgpd_conf(speaker, facts))
     program = _program(speaker)
     files = (speaker.zebra(), bgpd, program)
-    optional = speaker.bfdd(docker_bridge.behind_routers(inventory, network, facts))
+    optional = speaker.bfdd(frr_needs.behind_routers(inventory, network, facts))
     yield from (*files, *optional)
     secrets = tuple(replace(each, stop_effect=_STOP_EFFECT) for each in speaker.secrets())
     yield from secrets
