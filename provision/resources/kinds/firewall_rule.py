@@ -53,6 +53,7 @@ class FirewallRule(Resource):
     probe: ClassVar[str] = program_text("look/firewall_rule.sh")
     fingerprint: ClassVar[str] = rf"""
 sed -n '/^### tuple .* comment=70726f766973696f6e3a/p' /etc/ufw/user.rules 2>/dev/null | sort
+stat -L -c '%n %a %u:%g' /etc/ufw/user.rules /etc/ufw/user6.rules 2>/dev/null
 for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
 """
 
