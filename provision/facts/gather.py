@@ -24,6 +24,7 @@ from provision.model.errors import FactsError
 from provision.model.reading import reading, require_types
 from provision.resources import kinds
 from provision.resources.base import ABSENT, Found, Origin, Resource, State, secret_fields, state
+from provision.resources.kinds.firewall_rule import FirewallRule
 from provision.resources.kinds.iptables_chain import IptablesChain
 from provision.resources.kinds.package import EVERYWHERE, NEWER_PACKAGE, PACKAGES
 from provision.resources.lib import docker_api
@@ -163,6 +164,9 @@ def _snapshot(
         nat=firewalls.table(rules, "nat"),
         is_read=rules != ABSENT,
         docker_nftables=facts.nftables_backend,
+        # Also those of which somebody has deleted the claim.
+        claims=facts.firewall.claims
+        | {rule.claim for rule in ours.values() if isinstance(rule, FirewallRule)},
     )
     facts = replace(facts, firewall=firewall)
     of_methods = [_parse_facts(host, probe, texts[probe.section]) for probe in probes]

@@ -22,6 +22,8 @@ copy_files() { # target folder
   mv -T -- "$1.new" "$1"
 }
 has_other_claims() {
+  # A rule of ours may have lost its claim.
+  [ "$tool" != ufw ] || ! grep -qs '^### tuple .* comment=70726f766973696f6e3a' "$folder/$main" || return 0
   for other in /etc/provision/*/firewall/*; do
     [ -f "$other" ] && [ "$other" != "$claim" ] || continue
     case $(head -n 1 "$other") in "$tool $zone "*) return 0 ;; esac

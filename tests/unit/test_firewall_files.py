@@ -24,8 +24,8 @@ kept=$(grep '^### tuple ### ' "$file" | grep -v comment=)
 """
 
 
-def run(folder: Path, verb: str) -> None:
-    """Open or close the rule; the files of the host are below `folder`."""
+def run(folder: Path, verb: str, port: str = "4789") -> None:
+    """Open or close the rule of a port; the files of the host are below `folder`."""
     text = program_text("host/firewall_files.sh", "host/firewall_rule.sh")
     for path in ("/etc/ufw", "/etc/provision", "/var/lib/provision"):
         text = text.replace(path, f"{folder}{path}")
@@ -33,7 +33,8 @@ def run(folder: Path, verb: str) -> None:
     claim.parent.mkdir(parents=True, exist_ok=True)
     claim.write_text("ufw - a rule\n")
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "FOLDER": str(folder)}
-    argv = ("sh", "-c", text, "sh", verb, str(claim), "ufw", "-", "provision:two", TUPLE, *RULE)
+    rule = (TUPLE.replace("4789", port), *RULE[:-1], port)
+    argv = ("sh", "-c", text, "sh", verb, str(claim), "ufw", "-", "provision:two", *rule)
     subprocess.run(argv, check=True, env=environment)
 
 
@@ -64,3 +65,23 @@ def test_the_files_of_ufw_come_back_also_by_a_link(
     assert file.read_text() == BY_HAND and file.stat().st_mode & 0o777 == 0o640
     assert path.is_symlink() == bool(link)
     assert not record.exists() and not record.with_name("ufw.new").exists()
+
+
+def test_the_files_of_ufw_come_back_with_the_last_rule(tmp_path: Path) -> None:
+    """Also if the rules have lost their claims, which would tell that there is another one."""
+    (tmp_path / "ufw").write_text(UFW)
+    (tmp_path / "ufw").chmod(0o755)
+    path = tmp_path / "etc/ufw/user.rules"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "var/lib/provision").mkdir(parents=True)
+    path.write_text(BY_HAND)
+    run(tmp_path, "open")
+    ours = path.read_text()
+    other = ours.splitlines()[-1].replace("4789", "8472")
+    path.write_text(f"{ours}{other}\n")
+    (tmp_path / "ufw").write_text(f"#!/bin/sh\nsed -i '/ 4789 .*comment=/d' {path}\n")
+    run(tmp_path, "close")
+    assert path.read_text().endswith(f"{other}\n") and path.read_text() != BY_HAND
+    (tmp_path / "ufw").write_text(f"#!/bin/sh\nsed -i '/ 8472 .*comment=/d' {path}\n")
+    run(tmp_path, "close", "8472")
+    assert path.read_text() == BY_HAND
