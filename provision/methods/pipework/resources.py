@@ -32,6 +32,9 @@ from provision.resources.lib.managers.base import BridgePort, ManagerFiles
 from provision.resources.lib.nic_records import NETWORKD, OriginalNic
 from provision.resources.on_hosts import Mark
 
+_PUBLISHED = ("-m", "conntrack", "--ctstate", "DNAT")
+"""The match of packets of a connection to a port that Docker publishes, in both directions."""
+
 
 def resources(
     inventory: Inventory, network: Network, facts: HostFacts, *, mtu: int
@@ -49,13 +52,16 @@ def resources(
         return
     if original.host_veth:
         yield ArpIgnore(facts.host, bridge.bridge, inventory.name, needs=(bridge.ref,))
-    yield _bridged_traffic(inventory, network, facts.host)
+    link = original.address_holder(bridge.bridge)
+    # Otherwise the answers of published ports come back, or Docker's proxy gives them.
+    answers = link if options(network).gateway or original.host_veth else ""
+    answers = answers if _publishes(inventory, network, facts.host) else ""
+    yield _bridged_traffic(inventory, network, facts.host, answers)
     if options(network).docker0:
         yield _default_bridge(inventory, network, facts, mtu)
     elif options(network).pool:
         yield _docker_network(inventory, network, facts, mtu)
-    if options(network).pool and options(network).gateway is None:
-        yield from _egress(inventory, network, facts.host)
+    yield from _translated_traffic(inventory, network, facts.host, answers)
 
 
 def _bridge(
@@ -147,25 +153,50 @@ def _default_bridge(inventory: Inventory, network: Network, facts: HostFacts, mt
     return Docker0(facts.host, settings, inspected, inventory.name, needs=needs)
 
 
-def _bridged_traffic(inventory: Inventory, network: Network, host: str) -> IptablesChain:
+def _publishes(inventory: Inventory, network: Network, host: str) -> bool:
+    """True if Docker publishes ports of a container that it has put on the bridge of the host."""
+    containers = inventory.containers.values()
+    return any(c.ports for c in containers if (c.network, c.host) == (network.name, host))
+
+
+def _bridged_traffic(
+    inventory: Inventory, network: Network, host: str, answers: str
+) -> IptablesChain:
     """Accept frames that only cross the bridge.
 
-    With the module br_netfilter they pass the FORWARD chain, whose policy Docker sets to DROP.
+    With the module br_netfilter they pass the FORWARD chain, whose policy Docker sets to DROP. On a
+    host whose addresses are on a veth, the packets of published ports (`answers`) leave by that,
+    where Docker accepts them by the bridge alone.
     """
     mark, bridge = Mark(inventory.name, network.name), options(network).bridge
-    rule = ("-i", bridge, "-o", bridge, *comment(mark), "-j", "ACCEPT")
+    rules: list[tuple[str, ...]] = [("-i", bridge, "-o", bridge, *comment(mark), "-j", "ACCEPT")]
+    if answers not in ("", bridge):
+        part = str(network.subnets[host])
+        for ends in (("-d", part, "-o", answers), ("-s", part, "-i", answers)):
+            rules.append((*ends, *_PUBLISHED, *comment(mark), "-j", "ACCEPT"))
     name = chain_name(inventory.name, network.name)
-    return IptablesChain(host, "filter", name, "DOCKER-USER", (rule,), mark)
+    return IptablesChain(host, "filter", name, "DOCKER-USER", tuple(rules), mark)
 
 
-def _egress(inventory: Inventory, network: Network, host: str) -> Iterator[Resource]:
-    """Without a router on the LAN, containers leave by their host, which forwards their packets."""
-    yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
-    if network.egress == "none":
-        return
-    mark = Mark(inventory.name, network.name)
-    source = ("-s", str(network.subnets[host]), "!", "-o", options(network).bridge)
-    name = chain_name(inventory.name, network.name)
-    yield IptablesChain(
-        host, "nat", name, "POSTROUTING", ((*source, *comment(mark), "-j", "MASQUERADE"),), mark
-    )
+def _translated_traffic(
+    inventory: Inventory, network: Network, host: str, answers: str
+) -> Iterator[Resource]:
+    """Masquerade what leaves the LAN by the host, and what comes to published ports.
+
+    Without a router on the LAN, containers leave by their host, which forwards their packets. With
+    one, the answer of a published port would leave by that, or on the link itself, with a source
+    that the client does not know: so the client is the host, by its interface `answers`.
+    """
+    mark, part = Mark(inventory.name, network.name), str(network.subnets[host])
+    leaves = options(network).pool is not None and options(network).gateway is None
+    if leaves or answers:
+        yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
+    ends: list[tuple[str, ...]] = []
+    if leaves and network.egress != "none":
+        ends.append(("-s", part, "!", "-o", options(network).bridge))
+    if answers:
+        ends.append(("-d", part, "-o", answers, *_PUBLISHED))
+    if ends:
+        rules = tuple((*each, *comment(mark), "-j", "MASQUERADE") for each in ends)
+        name = chain_name(inventory.name, network.name)
+        yield IptablesChain(host, "nat", name, "POSTROUTING", rules, mark)
