@@ -1,6 +1,6 @@
-"""Published ports of containers on the hosts' LAN: the answer finds its way back to the client.
+"""Containers on the hosts' LAN whose packets pass the host: published ports, and their own way out.
 
-The rules are those that Docker makes for a published port; the kernel is this machine's.
+The rules beside ours are those that Docker makes; the kernel is this machine's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import pytest
 
 from provision.engine import desired
 from provision.inventory.load import load
+from provision.model.names import interface_name
 from provision.resources.base import Origin
 from provision.resources.kinds.iptables_chain import IptablesChain
 from tests.cases.test_cases import facts
@@ -108,8 +109,7 @@ def test_a_published_port_of_a_container_on_the_lan_answers(
 ) -> None:
     """To clients on the LAN, behind another NIC, and on the host itself."""
     chains = chains_of(tmp_path, keys, ', ports: ["8080:80"]')
-    (crossing,) = (c for c in chains if c.table == "filter")
-    holder = crossing.rules[-1][3] if len(crossing.rules) > 1 else "bri0"
+    holder = interface_name("host-", "lan", "lan") if "veth" in keys else "bri0"
     namespace.sh(f"ROUTER={router} HOLDER={holder}\n{LINKS}\n{DOCKER}\n{SERVER}")
     for chain in chains_of(tmp_path, keys, ""):
         namespace.do(chain.create())
@@ -119,6 +119,25 @@ def test_a_published_port_of_a_container_on_the_lan_answers(
     assert answered(namespace, *callers) == ["web"] * len(callers)
     found = namespace.existing(IptablesChain, "lan", origin=Origin("h1", "lan"))
     assert [found[chain.name] for chain in chains] == [(chain, True) for chain in chains]
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [("", ", 0% packet loss"), (", egress: none", ", 100% packet loss")],
+    ids=["egress", "no egress"],
+)
+def test_a_container_leaves_by_a_host_whose_address_is_on_a_veth(
+    namespace: Namespace, tmp_path: Path, keys: str, answer: str
+) -> None:
+    """Docker accepts packets that come by the bridge, and these come by the veth."""
+    (crossing, *_) = chains = chains_of(tmp_path, f"host_port: veth{keys}", "")
+    holder = interface_name("host-", "lan", "lan")
+    namespace.sh(f"ROUTER=10.78.0.11 HOLDER={holder}\n{LINKS}\n{DOCKER}")
+    for chain in chains:
+        namespace.do(chain.create())
+    assert answer in namespace.sh("ip netns exec web ping -c 1 -W 1 198.51.100.2 || :")
+    found = namespace.existing(IptablesChain, "lan", origin=Origin("h1", "lan"))
+    assert found[crossing.name] == (crossing, True)
 
 
 def chains_of(folder: Path, keys: str, ports: str) -> list[IptablesChain]:

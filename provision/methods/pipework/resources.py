@@ -32,6 +32,7 @@ from provision.resources.lib.managers.base import BridgePort, ManagerFiles
 from provision.resources.lib.nic_records import NETWORKD, OriginalNic
 from provision.resources.on_hosts import Mark
 
+_ANSWERS = ("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
 _PUBLISHED = ("-m", "conntrack", "--ctstate", "DNAT")
 """The match of packets of a connection to a port that Docker publishes, in both directions."""
 
@@ -56,7 +57,7 @@ def resources(
     # Otherwise the answers of published ports come back, or Docker's proxy gives them.
     answers = link if options(network).gateway or original.host_veth else ""
     answers = answers if _publishes(inventory, network, facts.host) else ""
-    yield _bridged_traffic(inventory, network, facts.host, answers)
+    yield _crossing_traffic(inventory, network, facts.host, link, publishes=bool(answers))
     if options(network).docker0:
         yield _default_bridge(inventory, network, facts, mtu)
     elif options(network).pool:
@@ -159,23 +160,32 @@ def _publishes(inventory: Inventory, network: Network, host: str) -> bool:
     return any(c.ports for c in containers if (c.network, c.host) == (network.name, host))
 
 
-def _bridged_traffic(
-    inventory: Inventory, network: Network, host: str, answers: str
+def _crossing_traffic(
+    inventory: Inventory, network: Network, host: str, link: str, *, publishes: bool
 ) -> IptablesChain:
-    """Accept frames that only cross the bridge.
+    """Accept frames that only cross the bridge, and packets that pass the host's veth.
 
-    With the module br_netfilter they pass the FORWARD chain, whose policy Docker sets to DROP. On a
-    host whose addresses are on a veth, the packets of published ports (`answers`) leave by that,
-    where Docker accepts them by the bridge alone.
+    With the module br_netfilter such frames pass the FORWARD chain, whose policy Docker sets to
+    DROP. Docker itself accepts what enters or leaves the bridge, and not what takes the veth `link`
+    instead: packets of containers that leave by the host, and those of published ports.
     """
     mark, bridge = Mark(inventory.name, network.name), options(network).bridge
-    rules: list[tuple[str, ...]] = [("-i", bridge, "-o", bridge, *comment(mark), "-j", "ACCEPT")]
-    if answers not in ("", bridge):
-        part = str(network.subnets[host])
-        for ends in (("-d", part, "-o", answers), ("-s", part, "-i", answers)):
-            rules.append((*ends, *_PUBLISHED, *comment(mark), "-j", "ACCEPT"))
+    part = str(network.subnets[host])
+    ends: list[tuple[str, ...]] = [("-i", bridge, "-o", bridge)]
+    if link != bridge and _leaves_by_host(network) and network.egress != "none":
+        ends.append(("-s", part, "-i", link, "!", "-o", link))
+        ends.append(("-d", part, "-o", link, *_ANSWERS))
+    if link != bridge and publishes:
+        ends.append(("-d", part, "-o", link, *_PUBLISHED))
+        ends.append(("-s", part, "-i", link, *_PUBLISHED))
+    rules = tuple((*each, *comment(mark), "-j", "ACCEPT") for each in ends)
     name = chain_name(inventory.name, network.name)
-    return IptablesChain(host, "filter", name, "DOCKER-USER", tuple(rules), mark)
+    return IptablesChain(host, "filter", name, "DOCKER-USER", rules, mark)
+
+
+def _leaves_by_host(network: Network) -> bool:
+    """True if Docker's containers have the host as their router."""
+    return options(network).pool is not None and options(network).gateway is None
 
 
 def _translated_traffic(
@@ -188,7 +198,7 @@ def _translated_traffic(
     that the client does not know: so the client is the host, by its interface `answers`.
     """
     mark, part = Mark(inventory.name, network.name), str(network.subnets[host])
-    leaves = options(network).pool is not None and options(network).gateway is None
+    leaves = _leaves_by_host(network)
     if leaves or answers:
         yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
     ends: list[tuple[str, ...]] = []
