@@ -199,6 +199,7 @@ class Method(ABC):
         # A bridge on the LAN has files of networkd from provision itself.
         if not self.on_hosts_lan:
             yield from docker_bridge.networkd_problems(inventory, network, facts)
+            yield from docker_bridge.egress_problems(inventory, network, facts)
             needs = self.firewall_needs(inventory, network, facts)
             yield from second_nics.problems(inventory, network, facts, needs)
 
