@@ -25,6 +25,9 @@ from provision.show.graph.verdict import Verdict
 from provision.show.members import other_members
 from provision.show.view import BRIDGES, bridge, docker_network
 
+VLAN = "vlan"
+"""The kind of interfaces that are a VLAN of another one."""
+
 
 class HostGraphBuilder:
     """Builds the graph of one host.
@@ -197,9 +200,11 @@ class HostGraphBuilder:
 
     def _ports(self) -> Iterator[Edge]:
         for link in self.topology.root.links:
-            master = self.topology.root.link(link.master)
-            if master and is_node(self.topology, link):
-                yield Edge(self.link_id(link), self.link_id(master), "port")
+            # The frames of a VLAN of a NIC leave by the NIC.
+            names = (link.master, link.lower if link.kind == VLAN else "")
+            for below in filter(None, map(self.topology.root.link, names)):
+                if is_node(self.topology, link):
+                    yield Edge(self.link_id(link), self.link_id(below), "port")
         for tunnel in self.tunnels:
             master = self.topology.root.link(tunnel.bridge)
             if master and not tunnel.device:
