@@ -98,8 +98,8 @@ def _modes(result: Verification) -> Table:
     of_mode = (check for check in result.checks if check.check in OF_MODE)
     by_source = grouped(of_mode, lambda check: check.source)
     for container in result.containers:
-        checks = by_source.get(container.name, [])
-        table.add_row(container.name, container.host, container.network, verdict(checks))
+        if checks := by_source.get(container.name):
+            table.add_row(container.name, container.host, container.network, verdict(checks))
     return table
 
 
@@ -111,7 +111,9 @@ def _ports(result: Verification) -> Table:
     by_port = grouped(result.checks, lambda check: (check.target, check.port))
     for container in result.containers:
         for port in map(str, container.ports):
-            checks = by_port.get((container.name, port), [])
+            checks = by_port.get((container.name, port))
+            if checks is None:
+                continue  # `-k` has left it out, or the run was interrupted before
             callers = wrap(" ".join(c.source for c in checks if c.check == "port"), CALLERS)
             opened_from = "\n".join(callers)
             table.add_row(container.host, port, container.name, opened_from, verdict(checks))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,14 +80,22 @@ def record(path: Path, offers: Iterable[Offer]) -> None:
 
 
 def _append(path: Path, lines: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # The file itself: a symbolic link to that of a team stays, and so do its mode and owner.
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
     # As bytes: comments of other programs need not be UTF-8.
-    before = path.read_bytes() if path.is_file() else b""
+    before = target.read_bytes() if target.is_file() else b""
     newline = b"\n" if before and not before.endswith(b"\n") else b""
-    new = path.with_name(f".{path.name}.new")
-    with new.open("wb") as file:
+    new = target.with_name(f".{target.name}.new")
+    new.unlink(missing_ok=True)
+    with new.open("xb") as file:
+        if target.is_file():
+            old = target.stat()
+            with suppress(PermissionError):
+                os.fchown(file.fileno(), old.st_uid, old.st_gid)
+            shutil.copystat(target, new)
         file.write(before + newline + lines)
         # Without it, a crash after the rename could leave an empty file: all keys lost.
         file.flush()
         os.fsync(file.fileno())
-    new.rename(path)
+    new.rename(target)

@@ -61,13 +61,13 @@ def _print_status(invocation: Invocation, status: FleetStatus) -> int:
         from provision.engine.status import describe_all
 
         changes = {host: asdict(record) for host, record in status.latest.items()}
-        errors = errors_json(status.errors.values())
+        errors = errors_json((*status.errors.values(), *status.refusals.values()))
         shape = {"hosts": describe_all(status.outcomes), "changes": changes}
         shape |= interrupted_json(status.interrupted)
         click.echo(json.dumps(shape | ({"errors": errors} if errors else {}), indent=2))
     else:
         print_lines(_lines(status))
-        for error in status.errors.values():
+        for error in (*status.errors.values(), *status.refusals.values()):
             print_error(error)
     return _exit_status(status)
 
@@ -77,7 +77,8 @@ def _exit_status(status: FleetStatus) -> ExitStatus:
 
     if status.interrupted:
         return ExitStatus.INTERRUPTED
-    if any(outcome.kind is OutcomeKind.UNKNOWN for outcome in status.outcomes.values()):
+    unknown = any(outcome.kind is OutcomeKind.UNKNOWN for outcome in status.outcomes.values())
+    if unknown or status.refusals:
         return ExitStatus.MIXED
     return ExitStatus.HOST if status.errors else ExitStatus.OK
 

@@ -125,7 +125,7 @@ def _without_access(inventory: Inventory, network: Network, facts: HostFacts) ->
 
 def _without_docker_user(facts: HostFacts) -> Iterator[Problem]:
     """Yield the settings with which Docker makes no chain DOCKER-USER."""
-    if facts.nftables_backend:
+    if facts.docker and facts.nftables_backend:
         yield from _nftables(facts)
     if facts.docker and not facts.firewall.docker_iptables:
         message = 'Docker makes no rules of iptables ("iptables": false), so it isolates no network'

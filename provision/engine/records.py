@@ -39,8 +39,15 @@ class TransactionRecord:
 def read_records(host: str, stdout: str) -> tuple[TransactionRecord, ...]:
     """The records that a host has printed.
 
-    Raises FactsError if the record of a change that locks the host cannot be read.
+    Raises FactsError if the record of a change that locks the host cannot be read, or if the login
+    may not open the records.
     """
+    if re.search(r"^unreadable$", stdout, re.M):
+        raise FactsError(
+            host,
+            "the login cannot open its records of changes in /var/lib/provision",
+            "log in as root, or write ssh: {sudo: true}",
+        )
     readable = readable_records(stdout)
     folders = re.findall(r"^record (?:txn|reverting)\t", stdout, re.M)
     if len(folders) > sum(record.pending for record in readable):

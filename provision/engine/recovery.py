@@ -8,7 +8,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from provision.engine import guard, journal
 from provision.engine.fleet import Interrupted, Session, each
@@ -21,10 +22,14 @@ from provision.model.errors import (
     FactsError,
     HostError,
     NoAnswerError,
+    StepError,
     SudoError,
     UsageError,
 )
 
+REASON = 500
+"""Characters of the words of a guard that refuses, from their end."""
+_SHOW = "`provision status` shows what it does"
 ANSWERED = (NoAnswerError, SudoError, FactsError)
 """Errors of hosts that were reached."""
 
@@ -34,7 +39,8 @@ class FleetStatus:
     """The latest change of each host, and the errors of hosts that did not answer.
 
     A host that was never changed has no entry in `latest`. `last_seen`: times since the epoch of
-    silent hosts, by the journal.
+    silent hosts, by the journal. `refusals`: the errors of hosts that were told how to end a
+    change, and have not ended it so.
     """
 
     hosts: tuple[str, ...]
@@ -42,6 +48,7 @@ class FleetStatus:
     errors: Mapping[str, HostError] = field(default_factory=dict)
     last_seen: Mapping[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    refusals: Mapping[str, HostError] = field(default_factory=dict)
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
@@ -72,18 +79,26 @@ def fleet_status(session: Session, hosts: Iterable[str]) -> FleetStatus:
     names = tuple(hosts)
     script = guard.status()
     answers, errors = _records(session, names, script, session.snapshot_s)
-    latest = {host: record for host, record in answers.items() if record is not None}
+    latest = {host: answer.record for host, answer in answers.items() if answer.record is not None}
     return FleetStatus(names, latest, errors, _last_seen(session, errors))
+
+
+class _Answer(NamedTuple):
+    """The latest record of a host; `reason` is why its guard has refused, if it has."""
+
+    record: TransactionRecord | None
+    reason: str
 
 
 def _records(
     session: Session, hosts: Iterable[str], script: str, timeout_s: float
-) -> tuple[dict[str, TransactionRecord | None], dict[str, HostError]]:
+) -> tuple[dict[str, _Answer], dict[str, HostError]]:
     """The latest record that `script` prints on each of `hosts`, and the errors of the others."""
 
-    def run(host: str) -> TransactionRecord | None:
+    def run(host: str) -> _Answer:
         output = session.transport.run(host, script, timeout_s=timeout_s)
-        return _latest(read_records(host, output.stdout))
+        reason = output.stderr.strip()[-REASON:] if output.status else ""
+        return _Answer(_latest(read_records(host, output.stdout)), reason)
 
     return each(session, hosts, run)
 
@@ -124,7 +139,13 @@ def confirm(session: Session, hosts: Iterable[str], *, txn: str | None, force: b
             f"`provision status` shows who made it; to confirm it anyway: --txn {txn_id} --force",
         )
     changed = [host for host, record in pending.items() if record.id == txn_id]
-    return _tell(session, status, changed, _confirmation(session, txn_id))
+    status = _tell(session, status, changed, _confirmation(session, txn_id))
+    undone = {
+        host: StepError(host, "it has rolled the change back", _SHOW)
+        for host in changed
+        if status.latest[host].state == "reverted"
+    }
+    return replace(status, refusals={**status.refusals, **undone})
 
 
 def _only_change(records: Iterable[TransactionRecord], txn: str | None) -> str:
@@ -192,7 +213,7 @@ def _tell(session: Session, status: FleetStatus, hosts: Iterable[str], script: s
     of a host that has not answered is unknown.
     """
     names, asked_at = tuple(hosts), time.time()
-    answers: Mapping[str, TransactionRecord | None]
+    answers: Mapping[str, _Answer]
     errors: Mapping[str, HostError]
     try:
         answers, errors = _records(session, names, script, session.timeout_s)
@@ -200,19 +221,22 @@ def _tell(session: Session, status: FleetStatus, hosts: Iterable[str], script: s
     except Interrupted as stop:
         answers, interrupted = stop.results, True
         errors = {host: _unanswered(host) for host in names if host not in answers}
-    latest = dict(status.latest)
-    for host, record in answers.items():
+    latest, refusals = dict(status.latest), dict(status.refusals)
+    for host, (record, reason) in answers.items():
         latest[host] = record or _cleaned_up(latest[host])
+        refusals.pop(host, None)
+        if latest[host].pending:
+            message = f"its change is still pending: {reason or 'it has not ended it yet'}"
+            refusals[host] = StepError(host, message, _SHOW)
     last_seen = dict(status.last_seen)
     if interrupted:
         last_seen |= dict.fromkeys(errors, asked_at)
-    return FleetStatus(status.hosts, latest, {**status.errors, **errors}, last_seen, interrupted)
+    errors = {**status.errors, **errors}
+    return FleetStatus(status.hosts, latest, errors, last_seen, interrupted, refusals)
 
 
 def _unanswered(host: str) -> ConnectError:
-    return ConnectError(
-        host, "interrupted before it answered", "`provision status` shows what it does"
-    )
+    return ConnectError(host, "interrupted before it answered", _SHOW)
 
 
 def _cleaned_up(record: TransactionRecord) -> TransactionRecord:

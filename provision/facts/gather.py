@@ -24,7 +24,9 @@ from provision.model.errors import FactsError
 from provision.model.reading import reading, require_types
 from provision.resources import kinds
 from provision.resources.base import ABSENT, Found, Origin, Resource, State, secret_fields, state
+from provision.resources.kinds.firewall_rule import FirewallRule
 from provision.resources.kinds.iptables_chain import IptablesChain
+from provision.resources.kinds.nft_table import OwnNftTable
 from provision.resources.kinds.package import EVERYWHERE, NEWER_PACKAGE, PACKAGES
 from provision.resources.lib import docker_api
 from provision.resources.lib.shared_json import one_snapshot
@@ -156,6 +158,9 @@ def _snapshot(
     with reading(host, "facts", texts["host"]):
         facts = host_probe.parse(host, texts["host"], fleet, address)
         require_types(facts)
+    # A Docker that is stopped does not tell its backend, but tables of ours are only for one.
+    tables = any(isinstance(resource, OwnNftTable) for resource in ours.values())
+    facts = replace(facts, nftables_backend=facts.nftables_backend or (tables and not facts.docker))
     rules = texts.get(IptablesChain.kind, ABSENT)
     firewall = replace(
         facts.firewall,
@@ -163,6 +168,9 @@ def _snapshot(
         nat=firewalls.table(rules, "nat"),
         is_read=rules != ABSENT,
         docker_nftables=facts.nftables_backend,
+        # Also those of which somebody has deleted the claim.
+        claims=facts.firewall.claims
+        | {rule.claim for rule in ours.values() if isinstance(rule, FirewallRule)},
     )
     facts = replace(facts, firewall=firewall)
     of_methods = [_parse_facts(host, probe, texts[probe.section]) for probe in probes]

@@ -148,7 +148,10 @@ class HostFacts:
     podman: bool = field(default=False, repr=False)
     """True if Podman answers at Docker's socket."""
     nftables_backend: bool = field(default=False, repr=False)
-    """True if Docker makes its rules by nftables: then there is no chain DOCKER-USER."""
+    """True if Docker makes its rules by nftables: then there is no chain DOCKER-USER.
+
+    While Docker does not answer: if the host has a table of ours, which is for such a Docker.
+    """
     architecture: str = ""
     """The architecture, as `uname -m` prints it."""
     ovs_nic_by_bridge: dict[str, str] = field(default_factory=dict)

@@ -5,10 +5,12 @@ for file in /var/lib/provision/was/*/uplink/* /etc/systemd/network/05-provision-
   /etc/systemd/network/10-netplan-*.network.d/provision-*; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
-grep -ls '^# provision:' /etc/network/interfaces /etc/network/interfaces.d/* /etc/netplan/* \
-  /etc/NetworkManager/system-connections/* | while IFS= read -r file; do
-  echo "$file $(sha256sum <"$file")"
-done
+grep -ls '^# provision:' /etc/netplan/* /etc/NetworkManager/system-connections/* |
+  while IFS= read -r file; do echo "$file $(sha256sum <"$file")"; done
+# Those of the administrator, also without a block of ours, which a change writes and its rollback removes.
+set -- /etc/network/interfaces /etc/network/interfaces.d/* /etc/netplan/*.yaml
+stat -L -c '%n %a %u:%g' -- "$@" 2>/dev/null
+sha256sum -- "$@" 2>/dev/null
 need ip
 for bridge in /sys/class/net/*/bridge; do
   name=${bridge%/bridge} recorded=

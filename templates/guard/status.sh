@@ -1,6 +1,10 @@
 # Prints a line for each change that this host has a record of: `record STATE`, then its fields and
-# the time, each after a tab.
+# the time, each after a tab; or `unreadable`, where only another login can open the records.
 
+# A folder that nobody lets us open looks empty.
+if [ -d /var/lib/provision ] && ! { [ -r /var/lib/provision ] && [ -x /var/lib/provision ]; }; then
+  echo unreadable
+fi
 folders() {
   for change in /var/lib/provision/txn /var/lib/provision/reverting.* \
     /var/lib/provision/reverted.* /var/lib/provision/confirmed.*; do

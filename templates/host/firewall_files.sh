@@ -13,14 +13,17 @@ choose_files() {
   *) record=$record-$zone folder=/etc/firewalld/zones main=$zone.xml more=$zone.xml.old ;;
   esac
 }
+# Of a symbolic link its file is copied, which both programs write, and the link stays.
 copy_files() { # target folder
   rm -rf -- "$1" "$1.new" && mkdir -p -- "$1.new" || return
   for file in "$main" "$more"; do
-    [ ! -f "$folder/$file" ] || cp -a -- "$folder/$file" "$1.new/" || return
+    [ ! -f "$folder/$file" ] || cp -aL -- "$folder/$file" "$1.new/" || return
   done
   mv -T -- "$1.new" "$1"
 }
 has_other_claims() {
+  # A rule of ours may have lost its claim.
+  [ "$tool" != ufw ] || ! grep -qs '^### tuple .* comment=70726f766973696f6e3a' "$folder/$main" || return 0
   for other in /etc/provision/*/firewall/*; do
     [ -f "$other" ] && [ "$other" != "$claim" ] || continue
     case $(head -n 1 "$other") in "$tool $zone "*) return 0 ;; esac
@@ -54,11 +57,14 @@ restore_files() {
   [ -d "$record/before" ] || return 0
   if [ ! -d "$record/written" ] || is_unchanged; then
     for file in "$main" "$more"; do
-      new=$folder/.$file.provision-new
+      # Earlier versions have kept the link itself: nothing tells what its file was.
+      [ ! -h "$record/before/$file" ] || continue
+      target=$(readlink -f -- "$folder/$file") || return
+      new=${target%/*}/.${target##*/}.provision-new
       if [ -f "$record/before/$file" ]; then
-        cp -a -- "$record/before/$file" "$new" && mv -fT -- "$new" "$folder/$file" || return
+        cp -a -- "$record/before/$file" "$new" && mv -fT -- "$new" "$target" || return
       else
-        rm -f -- "$folder/$file" || return
+        rm -f -- "$target" || return
       fi
     done
   fi

@@ -3,7 +3,8 @@
 # Variables: name
 # A claim has the arguments of guest_connect.sh up to the range, and a second line `names` in a
 # network with names. Lines: `claim GUEST FIELDS`, `names GUEST PROPOSED NAME...`, and
-# `state GUEST ID PID ADDRESS LACKS` (`-` for a field without a value) for one that is there.
+# `state GUEST ID PID ADDRESS LACKS` (`-` for a field without a value) for one that is there; and
+# `lost GUEST NETWORK CONTAINER` for one that we have connected, and whose claim was deleted.
 
 need_docker
 need nsenter
@@ -27,4 +28,10 @@ for claim in /etc/provision/"$name"/guests/*; do
   [ -n "$lacks" ] || [ -z "$told" ] || [ -z "$address" ] ||
     [ "$(sed 1d "$live" 2>/dev/null)" = "$address ${told#* }" ] || lacks=names
   echo "state $guest $id $pid ${address:--} ${lacks:--}"
+done
+for record in /var/lib/provision/guests/"$name"/*; do
+  [ -f "$record" ] && [ ! -e "/etc/provision/$name/guests/${record##*/}" ] || continue
+  read -r recorded guest_network <"$record" && [ -n "$guest_network" ] || continue
+  container=$(docker inspect --type container --format '{{.Name}}' "$recorded" 2>/dev/null) || container=-
+  echo "lost ${record##*/} $guest_network ${container#/}"
 done

@@ -26,5 +26,6 @@ for record in /var/lib/provision/was/"$name"/uplink/*; do
     value="/sys/class/net/$bridge/bridge/$key"
     [ ! -e "$value" ] || echo "set $bridge $key $(cat "$value")"
   done
-  ! command -v bridge >/dev/null 2>&1 || echo "vlans $bridge $(bridge -j vlan show | tr -d '\n')"
+  ! command -v bridge >/dev/null 2>&1 || echo "vlans $bridge $(bridge -j vlan show | tr -d '\n')
+ports $bridge $(bridge -j -d link show | tr -d '\n')"
 done

@@ -195,3 +195,37 @@ def test_vlans_and_flows_of_open_vswitch_are_compared(
         hosts.verified(name)
     hosts.provision("destroy", name, "--yes")
     assert_same(before, hosts.capture())
+
+
+MUTE = "bridge link set dev $(ls -d /sys/class/net/{} | head -n 1 | xargs basename) {}"
+PORTS = {
+    "vxlan.yml": {
+        "h1": ("vx-*", "flood off bcast_flood off", "mute: flood off, bcast_flood off"),
+        "h2": ("vx-*", "state 0", "mute: state 0"),
+    },
+    "pipework.yml": {
+        "h1": ("eth1", "flood off bcast_flood off", "mute: eth1 flood off, bcast_flood off"),
+        "h2": ("pw-*", "state 0", "parent:"),
+    },
+}
+"""Example, host → its port, the settings that somebody gives it, and a part of the plan."""
+
+
+@pytest.mark.parametrize("example", PORTS)
+def test_mute_ports_of_linux_bridges_are_compared(clean: Hosts, example: str) -> None:
+    """`plan` names each, `apply` heals it, and the containers reach each other again."""
+    hosts, before = clean, clean.capture()
+    name = hosts.inventory(example)
+    hosts.provision("apply", name)
+    hosts.verified(name, within_s=60)
+    for host, (port, settings, _) in PORTS[example].items():
+        hosts.damage(host, MUTE.format(port, settings))
+    plan = plan_of(hosts, name)
+    assert {key.partition(" ")[0] for key in plan} == PORTS[example].keys(), plan
+    for host, (_, _, text) in PORTS[example].items():
+        assert any(text in each for key, each in plan.items() if key.startswith(host)), plan
+    hosts.provision("apply", name)
+    assert hosts.json("plan", name)["changes"] == []
+    hosts.verified(name, within_s=60)
+    hosts.provision("destroy", name, "--yes")
+    assert_same(before, hosts.capture())

@@ -130,6 +130,20 @@ def test_a_table_lets_in_its_network_alone_and_is_restored(nftables: Hosts) -> N
     assert nftables.json("plan", inventory)["changes"] == []
 
 
+def test_nothing_is_missing_for_what_a_stopped_docker_does_not_tell(nftables: Hosts) -> None:
+    """Its backend among it: a chain of iptables is not wanted in place of the table."""
+    inventory = nftables.inventory("routes.yml")
+    nftables.provision("apply", inventory)
+    nftables.ssh("h1", "systemctl stop docker.socket docker.service")
+    try:
+        text = nftables.provision("verify", inventory, "-k", "drift", status=7)
+        assert text.startswith("drift h1: FAILED: cannot be compared: dockerd does not"), text
+        assert "differs" not in text and "PROV-" not in text, text
+    finally:
+        nftables.ssh("h1", "systemctl start docker.service")
+    nftables.verified(inventory, within_s=60)
+
+
 def test_access_lets_in_hosts_and_other_senders_are_refused(nftables: Hosts) -> None:
     """Docker drops the others' packets before any table of ours could mark them."""
     method = "method: routes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,17 +114,15 @@ def managed(request: pytest.FixtureRequest) -> Iterator[tuple[Hosts, Tool]]:
         shutil.rmtree(lab.folder)
 
 
-def written(hosts: Hosts) -> str:
-    """The file name of an inventory with a network of each method."""
+def written(hosts: Hosts, names: Collection[str] = NETWORKS) -> str:
+    """The file name of an inventory with these networks, by default one of each method."""
     data = hosts.networks[1]
     lines = ["name: four", "firewall: manage", "hosts:"]
     lines += [f"  {host}: {{address: {data}.1{host[1]}}}" for host in HOSTS]
-    lines += ["networks:", *(f"  {name}: {text.format()}" for name, text in NETWORKS.items())]
+    lines += ["networks:", *(f"  {name}: {NETWORKS[name].format()}" for name in names)]
     lines += ["containers:"]
     lines += [
-        f"  {name}{host[1]}: {{host: {host}, network: {name}}}"
-        for name in NETWORKS
-        for host in HOSTS
+        f"  {name}{host[1]}: {{host: {host}, network: {name}}}" for name in names for host in HOSTS
     ]
     (hosts.lab.folder / "four.yml").write_text("\n".join(lines) + "\n")
     return "four.yml"
@@ -194,6 +192,24 @@ def test_a_firewall_that_is_switched_on_later_is_opened(managed: tuple[Hosts, To
     assert "4444" in added and "51820" not in added and "provision" not in added
     del listed["h1"]
     assert_same(listed, after)
+
+
+def test_rules_that_have_lost_their_claims_are_ours(managed: tuple[Hosts, Tool]) -> None:
+    """`apply` writes the claims again, and `destroy` removes the rules without them."""
+    hosts, tool = managed
+    if tool is not UFW:
+        pytest.skip("a rule of firewalld has no room for a mark")
+    listed, name = hosts.everywhere(LISTING), written(hosts, ("wide",))
+    hosts.provision("apply", name)
+    hosts.ssh("h2", "rm -rf /etc/provision")
+    plan = hosts.provision("plan", name)
+    assert plan.count(" is ours, damaged: its claim /etc/provision/four/firewall/") == 1, plan
+    hosts.provision("apply", name)
+    hosts.verified(name)
+    assert changed_kinds(hosts, name) == {}
+    hosts.everywhere("rm -rf /etc/provision")
+    hosts.provision("destroy", name, "--yes")
+    assert_same(listed, hosts.everywhere(LISTING))
 
 
 def _files(capture: dict[str, str]) -> dict[str, str]:

@@ -193,6 +193,27 @@ def test_guests_from_apply_to_destroy(hosting: tuple[Hosts, str]) -> None:
 
 
 @pytest.mark.full
+def test_guests_that_have_lost_their_claims_are_ours(hosting: tuple[Hosts, str]) -> None:
+    """`apply` leaves them connected, and `destroy` disconnects them before it removes networks."""
+    hosts, name = hosting
+    before = hosts.capture()
+    hosts.provision("apply", name)
+    ends = networks(hosts, "h1", "shop-web-1")
+    hosts.ssh("h1", "rm -rf /etc/provision")
+    plan = hosts.provision("plan", name)
+    assert plan.count("shop is ours, damaged: its claim /etc/provision/hosting/guests/") == 2, plan
+    hosts.provision("apply", name)
+    assert hosts.json("plan", name)["changes"] == []
+    assert networks(hosts, "h1", "shop-web-1") == ends
+    hosts.verified(name, skips=["wire"])
+    hosts.everywhere("rm -rf /etc/provision")
+    hosts.provision("destroy", name, "--yes")
+    assert set(networks(hosts, "h1", "shop-web-1")) == {"shop_default"}
+    assert set(networks(hosts, "h2", "shop-db-1")) == {"zeta"}
+    assert_same(before, hosts.capture())
+
+
+@pytest.mark.full
 def test_guests_after_a_reboot(hosting: tuple[Hosts, str]) -> None:
     """Docker starts a guest with its networks; the follower gives it its routes again."""
     hosts, name = hosting

@@ -1,4 +1,4 @@
-"""Method `pipework` on booted hosts: NICs, macvlans, routes and rules in containers."""
+"""Method `pipework` on booted hosts: NICs, routes, rules and published ports of containers."""
 
 from __future__ import annotations
 
@@ -140,3 +140,38 @@ def test_macvlans_routes_and_rules_from_apply_to_destroy(clean: Hosts) -> None:
     assert "via 172.17.0.1" in clean.ssh("h2", "docker exec mac2 ip route")
     clean.provision("destroy", target.name, "--yes")
     assert_same(before, clean.capture())
+
+
+PUBLISHED = """
+name: published
+hosts: {h1: {address: 10.78.0.11}, h2: {address: 10.78.0.12}}
+networks:
+  lan: {method: pipework, cidr: 10.78.0.0/24, gateway: 10.78.0.254, pool: 10.78.0.224/28}
+containers:
+  web:
+    host: h1
+    network: lan
+    command: [httpd, -f, -h, /etc]
+    ports: ["8080:80"]
+"""
+
+
+def test_a_published_port_answers_at_each_address_of_its_host(clean: Hosts) -> None:
+    """The container's default route leads to the LAN's gateway, past the client's NIC."""
+    management, lan = clean.networks
+    target = clean.lab.folder / "published.yml"
+    text = PUBLISHED.replace("10.78.0.", f"{lan}.")
+    before, nics_before = clean.capture(), nics(clean)
+    request = r'printf "GET /hostname HTTP/1.0\r\n\r\n" >&3; timeout 3 cat <&3'
+    for option in ("", "host_port: veth, "):
+        target.write_text(text.replace("{method:", f"{{{option}method:"))
+        clean.provision("apply", target.name)
+        for network in (management, lan):
+            call = f"timeout 5 bash -c 'exec 3<>/dev/tcp/{network}.11/8080; {request}'"
+            assert "200 OK" in clean.ssh("h2", call, check=False), (option, network)
+        clean.ssh("h1", "docker restart -t 0 web")
+        wait_for_output(clean, "h2", call, "200 OK")
+        assert clean.json("apply", target.name)["changes"] == []
+    clean.provision("destroy", target.name, "--yes")
+    assert_same(before, clean.capture())
+    assert_same(nics_before, nics(clean))

@@ -115,6 +115,8 @@ CUTS = {
     "flannel-host-gw": "ip route del {subnet}",
     "flannel-udp": "systemctl stop $(systemctl list-units -q --plain 'provision-*flanneld*' |"
                    " cut -d' ' -f1)",
+    "wireguard": "dev=$(ls /sys/class/net | grep ^wg-);"
+                 " wg set $dev peer $(wg show $dev allowed-ips | grep {subnet} | cut -f1) remove",
     "pipework": "systemctl stop 'provision-*-follow.service'; ip link set dev eth1 nomaster",
     "pipework-ovs": "systemctl stop 'provision-*-follow.service'; ovs-vsctl del-port eth1",
 }  # fmt: skip

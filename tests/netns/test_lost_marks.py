@@ -11,6 +11,7 @@ from provision.engine.undo import inverse
 from provision.facts import gather
 from provision.model.names import chain_name, interface_name
 from provision.resources.base import Origin, Resource, state
+from provision.resources.kinds.firewall_rule import FirewallRule
 from provision.resources.kinds.routes import Routes
 from provision.resources.lib.route_claims import FOREIGN
 from provision.resources.script import PRELUDE
@@ -90,6 +91,17 @@ def test_a_resource_without_its_mark_is_healed_and_destroyed(
     (destroy,) = operations(plan(state([damaged]), {}))
     namespace.do(destroy.steps)
     assert namespace.sh(CAPTURE) == before
+
+
+def test_a_rule_of_ufw_without_its_claim_stays_wanted(namespace: Namespace) -> None:
+    """A packet that it lets in would not tell: the rule itself has to stay."""
+    comment = MARK.tag.partition("/")[0].encode().hex()
+    rule = "### tuple ### allow udp 4789 0.0.0.0/0 any 192.0.2.0/24 in"
+    namespace.sh(f"mkdir -p /etc/ufw; echo '{rule} comment={comment}' >/etc/ufw/user.rules")
+    text = namespace.sh(gather.script(NAME, (), nonce="n0"))
+    snapshot = gather.parse(HOST, NAME, Output(0, text, ""), nonce="n0")
+    (found,) = (r for r in snapshot.ours.values() if isinstance(r, FirewallRule))
+    assert snapshot.facts.firewall.claims == {found.claim} and not found.claimed
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,30 @@ def test_the_fingerprint_sees_what_a_rollback_left(namespace: Namespace, leave: 
     assert namespace.sh(guard.fingerprint()) != before
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/network/interfaces",
+        "/etc/network/interfaces.d/eth1",
+        "/etc/netplan/01-eth1.yaml",
+        "/etc/docker/daemon.json",
+        "/etc/ufw/user.rules",
+    ],
+)
+def test_the_fingerprint_sees_mode_and_owner_of_files_that_changes_edit(
+    namespace: Namespace, path: str
+) -> None:
+    """Also of a file that has nothing of ours, as before the change and after its rollback."""
+    namespace.sh(f"mkdir -p {path.rpartition('/')[0]}; echo mine >{path}; chmod 640 {path}")
+    before = namespace.sh(guard.fingerprint())
+    for change, back in ((f"chmod 644 {path}", f"chmod 640 {path}"), (f"chown 1:2 {path}", "")):
+        namespace.sh(change)
+        assert namespace.sh(guard.fingerprint()) != before, change
+        if back:
+            namespace.sh(back)
+            assert namespace.sh(guard.fingerprint()) == before
+
+
 def test_the_fingerprint_is_without_the_mark_of_a_bridge_of_docker(namespace: Namespace) -> None:
     """`apply` sets it on a bridge that somebody deleted; a reboot makes the bridge without it."""
     namespace.sh("ip link add br-blue-abcdef type bridge")

@@ -10,9 +10,11 @@ import pytest
 from provision.engine import guard, nft_tables
 from provision.engine.plan import operations, plan
 from provision.engine.undo import inverse
+from provision.facts import gather
 from provision.resources.base import state
 from provision.resources.kinds.nft_table import OwnNftTable
-from tests.netns.test_kinds import HOST, MARK, Namespace, namespace
+from provision.transport.base import Output
+from tests.netns.test_kinds import HOST, MARK, NAME, Namespace, namespace
 
 pytestmark = pytest.mark.netns
 __all__ = ["namespace"]
@@ -101,6 +103,18 @@ def test_an_undo_gives_back_a_table_that_somebody_has_changed(
     for operation in reversed(todo):
         namespace.do(inverse(operation, txn="0a"))
     assert namespace.sh(guard.fingerprint()) == fingerprint
+
+
+def test_a_table_tells_the_backend_of_a_docker_that_is_stopped(namespace: Namespace) -> None:
+    """`verify` must not call the table superfluous, and a chain of iptables missing, meanwhile."""
+    stop = "mount -t tmpfs none /run; mkdir /run/systemd; "  # without a socket of Docker
+    snapshots = []
+    for steps in ((), table("1").create()):
+        namespace.do(steps)
+        text = namespace.sh(stop + gather.script(NAME, (), nonce="n0"))
+        snapshots.append(gather.parse(HOST, NAME, Output(0, text, ""), nonce="n0"))
+    assert [each.facts.docker for each in snapshots] == [(), ()]
+    assert [each.facts.nftables_backend for each in snapshots] == [False, True]
 
 
 def test_tables_that_cannot_be_read_are_no_absent_tables(namespace: Namespace) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from provision.engine import guard
-from provision.model.errors import NoAnswerError
+from provision.engine.records import read_records
+from provision.model.errors import FactsError, NoAnswerError
 from provision.transport import answers
 from provision.transport.local import Local
 
@@ -28,6 +32,28 @@ def test_an_answer_without_its_end_is_an_error(liar: str) -> None:
     prefix, text = LIARS[liar]
     with pytest.raises(NoAnswerError, match=text):
         Local({"h1": prefix}).run("h1", guard.status(), timeout_s=10)
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder as /var/lib/provision on a host: everybody sees it, and only root can open it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as parent:
+        Path(parent).chmod(0o755)
+        folder = Path(parent, "provision")
+        folder.mkdir(mode=0o700 if os.geteuid() == 0 else 0)
+        yield folder
+        folder.chmod(0o700)
+
+
+def test_records_that_the_login_cannot_open_are_not_none(closed: Path) -> None:
+    """A pending change must not look like none to a login that is not root."""
+    script = guard.status()
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    login = Local({"h1": nobody if os.geteuid() == 0 else ("env",)})
+    output = login.run("h1", script.replace("/var/lib/provision", str(closed)), timeout_s=10)
+    with pytest.raises(FactsError, match="the login cannot open its records of changes") as error:
+        read_records("h1", output.stdout)
+    assert error.value.hint == "log in as root, or write ssh: {sudo: true}"
 
 
 ENDS = {

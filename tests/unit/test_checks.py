@@ -19,7 +19,7 @@ from provision.checks.judge import Judge
 from provision.checks.page import page
 from provision.checks.probe import Answer, Endpoint, Listener
 from provision.checks.run import Verification, run_checks
-from provision.checks.subjects import KINDS
+from provision.checks.subjects import KINDS, Check
 from provision.checks.text import as_json, show, summary
 from provision.cli import change
 from provision.cli.invocation import Invocation
@@ -437,3 +437,23 @@ def test_a_verify_of_no_pair_prints_no_matrix(
     assert "Network blue" not in page(result, "t")
     show(verify(monkeypatch, evidence(), "ping"))
     assert "network blue: ping from (row) to (column)" in capsys.readouterr().out
+
+
+def test_tables_have_no_rows_for_what_was_not_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`-k` chooses some containers and ports; an empty result would look like none."""
+    (tmp_path / "demo.yml").write_text(
+        "name: demo\nhosts: {h1: {address: 10.78.0.11}, h2: {address: 10.78.0.12}}\n"
+        "containers:\n"
+        '  web: {host: h1, network: bridge, ports: ["8080:80"]}\n'
+        '  app: {host: h2, network: bridge, ports: ["8081:80"]}\n'
+    )
+    inventory = load(tmp_path / "demo.yml")
+    checks = (
+        Check("mode", "web", "web", ok=True),
+        Check("port", "h1", "web", port="8080:80/tcp", ok=True, host_ends=("from",)),
+    )
+    show(Verification(inventory, tuple(inventory.containers.values()), (), checks, (), 1.0))
+    printed = capsys.readouterr().out
+    assert printed.count("web") == 2 and "app" not in printed, printed

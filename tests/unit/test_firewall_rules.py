@@ -10,7 +10,7 @@ import pytest
 
 from provision.checks.drift_text import describe
 from provision.engine import desired, firewalls, refusals
-from provision.engine.plan import Change
+from provision.engine.plan import Change, operations, plan
 from provision.facts.firewall import Firewall
 from provision.facts.firewalld import Firewalld, Zone, rich_rule
 from provision.facts.host import HostFacts
@@ -18,11 +18,12 @@ from provision.inventory.load import load
 from provision.model.errors import ConflictError
 from provision.model.inventory import Inventory
 from provision.model.needs import Inbound
-from provision.resources.base import Found, Origin, Resource
+from provision.resources.base import Found, Origin, Resource, state
 from provision.resources.kinds import all_kinds
 from provision.resources.kinds.docker_firewall import DockerFirewall
 from provision.resources.kinds.firewall_rule import FirewallRule
 from provision.resources.kinds.forward_policy import ForwardPolicy
+from provision.resources.steps import Put, Run, remove_file
 from tests.cases.test_cases import facts
 from tests.unit.test_firewall import UFW, dropping_table
 
@@ -177,6 +178,29 @@ def test_the_last_inventory_that_needs_a_rule_removes_it() -> None:
     both = _found(f"claim two {CLAIM}\n{text}")[f"ufw {VXLAN}"].resource
     assert both == wanted and len(both.delete()) < len(wanted.delete())
     assert len(wanted.undo(other.resource, ours=False)) < len(wanted.undo(None, ours=False))
+
+
+def test_a_rule_of_ufw_without_its_claim_is_known_by_its_comment() -> None:
+    """`apply` only writes the claim, `destroy` removes the rule, and rollbacks leave no claim."""
+    line = "ufw allow udp 4789 0.0.0.0/0 any 10.78.0.0/24 in comment="
+    of_two, of_one = (f"{line}{f'provision:{name}'.encode().hex()}\n" for name in ("two", "one"))
+    entry = _found(of_two)[f"ufw {VXLAN}"]
+    lost, wanted = entry.resource, FirewallRule("h1", "ufw", "", VXLAN, "two")
+    assert entry.ours and isinstance(lost, FirewallRule) and lost != wanted
+    todo = plan(state([lost]), state([wanted]))
+    (change,) = todo.changes
+    claim = f"/etc/provision/two/firewall/{wanted._digest}"
+    assert change.disruption == (
+        f"rule ufw {VXLAN} is ours, damaged: its claim {claim} was deleted"
+    )
+    assert wanted.update(lost) == (Put(claim, f"{CLAIM}\n"),)
+    assert wanted.undo(lost, ours=True) == remove_file(claim)
+    (removal,) = operations(plan(state([lost]), {}), txn="0a")
+    assert "close" in str(removal.steps) and lost.delete() == wanted.delete()
+    assert [type(step) for step in lost.unstash("0a")] == [Run]
+    # Another inventory has made it, or uses it by now.
+    assert not _found(of_one)[f"ufw {VXLAN}"].ours
+    assert not _found(f"claim one {CLAIM}\n{of_two}")[f"ufw {VXLAN}"].ours
 
 
 def test_docker_is_restarted_only_with_consent() -> None:

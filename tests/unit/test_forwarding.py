@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from provision.engine import preflight
 from provision.facts import firewall
 from provision.facts.lines import KeyedLines
+from provision.inventory.load import load
 from provision.resources.base import Origin
 from provision.resources.kinds.sysctl import Sysctl, forwarding_key
+from provision.resources.lib.nic_records import NicRoute
 from provision.resources.render import program_text
 from provision.resources.script import commands
+from tests.cases.test_cases import facts as case_facts
 
 ORIGIN = Origin("h1", "demo")
 ETH1 = "net.ipv4.conf.eth1.forwarding"
@@ -145,3 +150,27 @@ def test_only_files_that_have_an_effect_stop_forwarding(
     """The look reads them below the root of the host."""
     found = settings_of(tmp_path, files).stops_forwarding
     assert [path.removeprefix(f"{tmp_path}/") for path, _ in found] == stopping
+
+
+@pytest.mark.parametrize(
+    ("off", "egress", "warned"),
+    [("eth0", "", True), ("eth0", ", egress: none", False), ("eth1", "", False), ("", "", False)],
+)
+def test_a_nic_of_the_default_route_that_does_not_forward_is_named(
+    tmp_path: Path, off: str, egress: str, warned: bool
+) -> None:
+    """Containers lose the internet by it; the NIC to the peers is a setting of ours."""
+    path = tmp_path / "demo.yml"
+    path.write_text(
+        "name: demo\nhosts: {h1: {address: 10.78.0.11}, h2: {address: 10.78.0.12}}\n"
+        f"networks: {{blue: {{method: routes, cidr: 172.20.0.0/16{egress}}}}}\n"
+        "containers: {c1: {host: h1, network: blue}}\n"
+    )
+    inventory = load(path)
+    facts = case_facts(inventory, {"docker": dict.fromkeys(("h1", "h2"), "26.1.5")})
+    route = NicRoute("default", "10.0.2.2", dev="eth0")
+    not_forwarding = frozenset({off} - {""})
+    facts["h1"] = replace(facts["h1"], default_routes=(route,), not_forwarding=not_forwarding)
+    warnings = [str(warning) for warning in preflight.warnings(inventory, facts)]
+    message = "h1: eth0 does not forward, so containers of network blue get no answers"
+    assert [text.startswith(message) for text in warnings] == [True] * warned

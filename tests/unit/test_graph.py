@@ -145,3 +145,38 @@ def test_every_edge_of_a_picture_leads_to_boxes(method: str) -> None:
     edges = sum(len(host.edges) for host in drawn.hosts)
     lans = sum(len(lan.nics) + 1 for lan in drawn.lans)
     assert len(picture(drawn).paths) == edges + lans
+
+
+def on_vlan(output: str) -> str:
+    """The same host, whose first container has a macvlan on a VLAN of eth1."""
+    lines = output.splitlines()
+    nets = [line.split()[3] for line in lines if line.startswith("spaces ")]
+    inner = next(net for net in nets[1:] if net != nets[0])
+    up: dict[str, Any] = {"flags": ["UP", "LOWER_UP"], "mtu": 1500, "addr_info": []}
+    vlan = {"ifindex": 900, "ifname": "eth1.5", "link": "eth1", **up}
+    vlan["linkinfo"] = {"info_kind": "vlan", "info_data": {"id": 5}}
+    macvlan = {"ifindex": 901, "ifname": "mv0", "link_index": 900, **up}
+    macvlan["linkinfo"] = {"info_kind": "macvlan"}
+    for number, line in enumerate(lines):
+        key, _, rest = line.partition(" ")
+        net, _, links = rest.partition(" ")
+        if key == "links" and net in (nets[0], inner):
+            more = vlan if net == nets[0] else macvlan
+            lines[number] = f"links {net} {json.dumps([*json.loads(links), more])}"
+    return "\n".join(lines) + "\n"
+
+
+def test_a_container_on_a_vlan_of_a_nic_leaves_by_the_nic() -> None:
+    """As `interfaces: [{macvlan: eth1, vlan: 5}]` makes it: the NIC leads to the LAN."""
+    view = view_of("vxlan")
+    outputs = {host: on_vlan((FOLDER / "vxlan" / f"{host}.out").read_text()) for host in view.hosts}
+    topologies = {host: parse(host, output) for host, output in outputs.items()}
+    drawn = drawing(View(view.inventory, view.hosts, topologies, ()))
+    graph = json.loads(FORMATS["json"](drawn))
+    for node in graph["nodes"]:  # without the overlay, only the VLAN leads to the peers
+        node["up"] = node["up"] and node["kind"] not in ("tunnel", "route")
+    names = path(graph, "w1", "w2")
+    assert names == ["w1", "eth1.5", "eth1", "10.96.0.0/24", "eth1", "eth1.5", "w2"]
+    assert "nic eth1, 10.96.0.11/24\n│  └─ nic eth1.5\n│     └─ macvlan ═ mv0 of w1" in text(drawn)
+    edges = sum(len(host.edges) for host in drawn.hosts)
+    assert len(picture(drawn).paths) == edges + sum(len(lan.nics) + 1 for lan in drawn.lans)

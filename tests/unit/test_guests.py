@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -24,6 +26,7 @@ from provision.resources.base import Origin, Ref, state
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.guest import GuestConnection
 from provision.resources.on_hosts import UNMARKED, Mark
+from provision.resources.render import program_text
 from provision.resources.steps import Put
 from tests.cases.test_cases import facts as case_facts
 
@@ -201,3 +204,40 @@ def test_the_file_of_a_name_goes_with_it() -> None:
         assert f"'--', '{live}'" in str(steps)
     assert live not in str(nameless.create())
     assert "'rm'" not in str(CONNECTION.update(replace(CONNECTION, lacks="connection")))
+
+
+DOCKER = """#!/bin/sh
+case $6 in 0a1b) echo /shop-web-1 ;; *) exit 1 ;; esac
+"""
+
+
+def test_a_guest_without_its_claim_is_known_by_its_record(tmp_path: Path) -> None:
+    """`rm -rf /etc/provision` leaves the connection, and so Docker does not remove the network."""
+    records = tmp_path / "var/lib/provision/guests/demo"
+    records.mkdir(parents=True)
+    (records / "shop").write_text("0a1b blue\n")
+    (records / "gone").write_text("0c2d blue\n")
+    (records / "half").write_text("0a1b\n")
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    program = program_text("host/docker_id.sh", "host/guest.sh", "look/guest.sh")
+    for folder in ("/var/lib/provision", "/etc/provision"):
+        program = program.replace(folder, f"{tmp_path}{folder}")
+    program = f"need() {{ :; }}; need_docker() {{ :; }}; name=demo\n{program}"
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    argv = ("sh", "-c", program)
+    text = subprocess.run(argv, env=environment, check=True, stdout=-1, text=True).stdout
+    assert text.splitlines() == ["lost gone blue -", "lost shop blue shop-web-1"]
+    gone, shop = GuestConnection.parse(text, Origin("h1", "demo"))
+    assert gone.ours and shop.ours and gone.resource.name == "gone"
+    lost, wanted = shop.resource, replace(CONNECTION, guest="shop", found_by="label tier=web")
+    assert isinstance(lost, GuestConnection)
+    claim = "/etc/provision/demo/guests/shop"
+    (change,) = plan(state([lost]), state([wanted])).changes
+    assert change.disruption == f"guest shop is ours, damaged: its claim {claim} was deleted"
+    # The connection stays, a rollback removes the claim again, and a removal disconnects.
+    assert wanted.update(lost) == wanted.create()
+    undo = str(wanted.undo(lost, ours=True))
+    assert claim in undo and "network connect" not in undo and "network disconnect" not in undo
+    assert "network disconnect" in str(lost.delete()[0])
+    assert claim not in str(lost.unstash("0a")) and "network connect" in str(lost.unstash("0a"))

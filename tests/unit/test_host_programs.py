@@ -6,12 +6,14 @@ import json
 import os
 import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from provision.resources import script
 from provision.resources.kinds.container import DockerContainer
+from provision.resources.lib import edited_file, marked_block
 from provision.resources.on_hosts import Mark
 from provision.resources.render import program_text
 from provision.resources.steps import Put, Run
@@ -156,9 +158,13 @@ def test_an_edited_file_keeps_mode_owner_and_link(tmp_path: Path, link: bool) ->
     assert (file.read_text(), attributes(file)) == ("{}\n\n", (0o640, 0, 7))
     file.chmod(0o600)
     os.chown(file, 1, 2)
+    with suppress(OSError):  # older kernels have none on tmpfs
+        os.setxattr(file, "user.note", b"mine")
+    extended = os.listxattr(file)
     (file.parent / f".{file.name}.provision-new").touch()
     assert sh(*edit, stdin='{"a": 1}').returncode == 0
     assert (file.read_text(), attributes(file)) == ('{"a": 1}', (0o600, 1, 2))
+    assert os.listxattr(file) == extended
     inode = file.stat().st_ino
     assert sh(*edit, stdin='{"a": 1}').returncode == 0
     assert file.stat().st_ino == inode
@@ -171,6 +177,24 @@ def test_a_link_that_leads_nowhere_is_not_edited(tmp_path: Path) -> None:
     path.symlink_to("daemon.json")
     done = sh(program_text("host/edit_file.sh"), tmp_path, str(path), "644", "0:0", stdin="{}")
     assert (done.returncode, str(path) in done.stderr) == (1, True)
+
+
+def test_a_rollback_leaves_nothing_of_an_edit_that_was_cut_off(tmp_path: Path) -> None:
+    """Whether the administrator's file was there before, with or without lines to restore."""
+    path, partial = tmp_path / "interfaces", tmp_path / ".interfaces.provision-new"
+    mark = Mark("lan", "bri0")
+    text = "auto eth1\niface eth1 inet dhcp\n"
+    for before in (text, marked_block.wrap(text, mark, {range(2): ["auto bri0"]})):
+        path.write_text(before)
+        partial.touch()
+        subprocess.run(marked_block.restore(str(path), mark).argv, check=True)
+        assert path.read_text() == text and list(tmp_path.iterdir()) == [path]
+    path.unlink()
+    partial.touch()
+    (remove,) = edited_file.write(str(path), None, "644 0:0")
+    assert isinstance(remove, Run)
+    subprocess.run(remove.argv, check=True)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["as before", "half of the change"])

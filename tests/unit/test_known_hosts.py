@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from provision.cli.host_keys import record
 from provision.transport.ssh import known_hosts
+from provision.transport.ssh.host_key_offer import Offer
 from tests.sshd import keygen
 
 # KEY is a key. The hashed lines are added by ssh-keygen itself.
@@ -88,3 +93,27 @@ def test_damaged_lines_are_those_whose_keys_openssh_cannot_read(file: Path) -> N
         argv = ("ssh-keygen", "-l", "-f", str(path))
         process = subprocess.run(argv, capture_output=True, text=True)
         assert process.returncode != 0 or line.startswith("@unknown"), line
+
+
+def test_a_recorded_key_leaves_link_mode_and_owner_as_they_are(tmp_path: Path) -> None:
+    """The file of a project may be a link to that of a team, which others read or may not read."""
+    team, path = tmp_path / "team/known_hosts", tmp_path / ".provision/known_hosts"
+    team.parent.mkdir()
+    path.parent.mkdir()
+    path.symlink_to("../team/known_hosts")
+    offers = [Offer(name, name, "ed25519", "", f"{name} key", "new") for name in ("h1", "h2")]
+    record(path, offers[:1])
+    assert path.is_symlink() and team.read_text() == "h1 key\n"
+    team.chmod(0o640)
+    owner = (1, 2) if os.geteuid() == 0 else (os.getuid(), os.getgid())
+    os.chown(team, *owner)
+    with suppress(OSError):  # older kernels have none on tmpfs
+        os.setxattr(team, "user.note", b"ours")
+    attributes = os.listxattr(team)
+    (team.parent / ".known_hosts.new").write_text("of a run that was cut off")
+    record(path, offers[1:])
+    status = team.stat()
+    assert path.is_symlink() and team.read_text() == "h1 key\nh2 key\n"
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o640, *owner)
+    assert os.listxattr(team) == attributes
+    assert list(team.parent.iterdir()) == [team]

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from provision.resources import script
 from provision.resources.base import Origin
 from provision.resources.kinds.attachment import Attachment
 from provision.resources.kinds.flannel import Flannel
+from provision.resources.kinds.service import Service
+from provision.resources.steps import Put
 from tests.probes.test_captured import FOLDER, INVENTORIES
 
 ATTACHMENTS = sorted((FOLDER / "attachment").glob("*.txt"))
@@ -76,3 +80,29 @@ def _unset(text: str) -> str:
     kept = "".join(line for line in lines if not line.startswith("settings "))
     assert kept != text
     return kept
+
+
+SERVICES = sorted((FOLDER / "service").glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.stem)
+def test_an_empty_unit_file_is_known_by_its_name(path: Path) -> None:
+    """As that of a follower: it has lost the mark in its first line, and nobody else's has one."""
+    text, network = path.read_text(), ("over", IPv4Network("172.22.0.0/16"))
+    origin = Origin("host", INVENTORIES[path.stem.split("-")[0]], (network,))
+    empty = re.sub(r"^(\d+) \S+ (/etc/systemd/system/)", r"\1  \2", text, flags=re.M)
+    whole = {e.resource.name: e.resource for e in Service.parse(text, origin) if e.ours}
+    found = {e.resource.name: e.resource for e in Service.parse(empty, origin) if e.ours}
+    assert found.keys() == whole.keys() and found
+    for name, lost in found.items():
+        wanted = whole[name]
+        assert isinstance(lost, Service) and isinstance(wanted, Service)
+        assert (lost.mark, lost.text) == (wanted.mark, "")
+        assert wanted.update(lost) == wanted.create()
+        reason = wanted.disruption(lost, recreated=False)
+        assert reason == f"service {name} is ours, damaged: its unit file is empty"
+        undo = wanted.undo(lost, ours=True)
+        assert Put(f"/etc/systemd/system/{name}", "") in undo and "restart" not in str(undo)
+    # Without the network in the file, or as another inventory's, nothing tells whose it is.
+    for other in (replace(origin, networks=()), replace(origin, inventory="other")):
+        assert not [entry for entry in Service.parse(empty, other) if entry.ours]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from provision.cli.transaction import _exit_status
 from provision.engine import desired, ending, recovery, transaction
 from provision.engine.apply import converge
 from provision.engine.fleet import Session
@@ -17,6 +18,7 @@ from provision.engine.outcome import CONFIRMED, UNCHANGED, UNREACHABLE, OutcomeK
 from provision.engine.status import describe_all
 from provision.model.errors import (
     ConnectError,
+    ExitStatus,
     FactsError,
     HostError,
     NoAnswerError,
@@ -24,6 +26,7 @@ from provision.model.errors import (
     UsageError,
 )
 from provision.resources.base import Resource
+from provision.transport.base import Output
 from tests.fakes import KINDS, Hosts, Toy, inventory
 
 HOSTS = ("h1", "h2", "h3")
@@ -81,6 +84,38 @@ def test_no_host_confirms_while_one_is_unreachable(session: Session) -> None:
     with pytest.raises(ConnectError):
         confirm(session)
     assert {guard["state"] for guard in hosts(session).guards.values()} == {"txn"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "its change is still pending: /var/lib/provision cannot be written"),
+        ({"state": "reverted", "result": "reverted"}, "it has rolled the change back"),
+    ],
+    ids=["its disk is full", "its deadline comes first"],
+)
+def test_a_host_that_does_not_keep_the_change_is_an_error(
+    session: Session, monkeypatch: pytest.MonkeyPatch, change: dict[str, str], message: str
+) -> None:
+    """Exit status 0 would say that all hosts keep it."""
+    monkeypatch.setattr(Hosts, "_confirm", refusing(Hosts._confirm, change))
+    status = confirm(session)
+    assert status.outcomes["h1"] == status.outcomes["h3"] == CONFIRMED
+    assert {host: error.message for host, error in status.refusals.items()} == {"h2": message}
+    assert _exit_status(status) == ExitStatus.MIXED
+    assert _exit_status(recovery.fleet_status(session, HOSTS)) == ExitStatus.OK
+
+
+def refusing(kept: Callable[..., Output], change: dict[str, str]) -> Callable[..., Output]:
+    """A guard by which all hosts but h2 keep a change."""
+
+    def _confirm(self: Hosts, host: str, script: str) -> Output:
+        if host != "h2":
+            return kept(self, host, script)
+        self.guards[host] |= {"reason": "deadline", **change}
+        return Output(9, self._record(host), "/var/lib/provision cannot be written\n")
+
+    return _confirm
 
 
 def test_of_two_pending_changes_the_user_must_name_one(session: Session) -> None:

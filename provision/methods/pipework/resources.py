@@ -32,6 +32,10 @@ from provision.resources.lib.managers.base import BridgePort, ManagerFiles
 from provision.resources.lib.nic_records import NETWORKD, OriginalNic
 from provision.resources.on_hosts import Mark
 
+_ANSWERS = ("-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
+_PUBLISHED = ("-m", "conntrack", "--ctstate", "DNAT")
+"""The match of packets of a connection to a port that Docker publishes, in both directions."""
+
 
 def resources(
     inventory: Inventory, network: Network, facts: HostFacts, *, mtu: int
@@ -49,13 +53,16 @@ def resources(
         return
     if original.host_veth:
         yield ArpIgnore(facts.host, bridge.bridge, inventory.name, needs=(bridge.ref,))
-    yield _bridged_traffic(inventory, network, facts.host)
+    link = original.address_holder(bridge.bridge)
+    # Otherwise the answers of published ports come back, or Docker's proxy gives them.
+    answers = link if options(network).gateway or original.host_veth else ""
+    answers = answers if _publishes(inventory, network, facts.host) else ""
+    yield _crossing_traffic(inventory, network, facts.host, link, publishes=bool(answers))
     if options(network).docker0:
         yield _default_bridge(inventory, network, facts, mtu)
     elif options(network).pool:
         yield _docker_network(inventory, network, facts, mtu)
-    if options(network).pool and options(network).gateway is None:
-        yield from _egress(inventory, network, facts.host)
+    yield from _translated_traffic(inventory, network, facts.host, answers)
 
 
 def _bridge(
@@ -147,25 +154,59 @@ def _default_bridge(inventory: Inventory, network: Network, facts: HostFacts, mt
     return Docker0(facts.host, settings, inspected, inventory.name, needs=needs)
 
 
-def _bridged_traffic(inventory: Inventory, network: Network, host: str) -> IptablesChain:
-    """Accept frames that only cross the bridge.
+def _publishes(inventory: Inventory, network: Network, host: str) -> bool:
+    """True if Docker publishes ports of a container that it has put on the bridge of the host."""
+    containers = inventory.containers.values()
+    return any(c.ports for c in containers if (c.network, c.host) == (network.name, host))
 
-    With the module br_netfilter they pass the FORWARD chain, whose policy Docker sets to DROP.
+
+def _crossing_traffic(
+    inventory: Inventory, network: Network, host: str, link: str, *, publishes: bool
+) -> IptablesChain:
+    """Accept frames that only cross the bridge, and packets that pass the host's veth.
+
+    With the module br_netfilter such frames pass the FORWARD chain, whose policy Docker sets to
+    DROP. Docker itself accepts what enters or leaves the bridge, and not what takes the veth `link`
+    instead: packets of containers that leave by the host, and those of published ports.
     """
     mark, bridge = Mark(inventory.name, network.name), options(network).bridge
-    rule = ("-i", bridge, "-o", bridge, *comment(mark), "-j", "ACCEPT")
+    part = str(network.subnets[host])
+    ends: list[tuple[str, ...]] = [("-i", bridge, "-o", bridge)]
+    if link != bridge and _leaves_by_host(network) and network.egress != "none":
+        ends.append(("-s", part, "-i", link, "!", "-o", link))
+        ends.append(("-d", part, "-o", link, *_ANSWERS))
+    if link != bridge and publishes:
+        ends.append(("-d", part, "-o", link, *_PUBLISHED))
+        ends.append(("-s", part, "-i", link, *_PUBLISHED))
+    rules = tuple((*each, *comment(mark), "-j", "ACCEPT") for each in ends)
     name = chain_name(inventory.name, network.name)
-    return IptablesChain(host, "filter", name, "DOCKER-USER", (rule,), mark)
+    return IptablesChain(host, "filter", name, "DOCKER-USER", rules, mark)
 
 
-def _egress(inventory: Inventory, network: Network, host: str) -> Iterator[Resource]:
-    """Without a router on the LAN, containers leave by their host, which forwards their packets."""
-    yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
-    if network.egress == "none":
-        return
-    mark = Mark(inventory.name, network.name)
-    source = ("-s", str(network.subnets[host]), "!", "-o", options(network).bridge)
-    name = chain_name(inventory.name, network.name)
-    yield IptablesChain(
-        host, "nat", name, "POSTROUTING", ((*source, *comment(mark), "-j", "MASQUERADE"),), mark
-    )
+def _leaves_by_host(network: Network) -> bool:
+    """True if Docker's containers have the host as their router."""
+    return options(network).pool is not None and options(network).gateway is None
+
+
+def _translated_traffic(
+    inventory: Inventory, network: Network, host: str, answers: str
+) -> Iterator[Resource]:
+    """Masquerade what leaves the LAN by the host, and what comes to published ports.
+
+    Without a router on the LAN, containers leave by their host, which forwards their packets. With
+    one, the answer of a published port would leave by that, or on the link itself, with a source
+    that the client does not know: so the client is the host, by its interface `answers`.
+    """
+    mark, part = Mark(inventory.name, network.name), str(network.subnets[host])
+    leaves = _leaves_by_host(network)
+    if leaves or answers:
+        yield Sysctl(host, "net.ipv4.ip_forward", "1", inventory.name)
+    ends: list[tuple[str, ...]] = []
+    if leaves and network.egress != "none":
+        ends.append(("-s", part, "!", "-o", options(network).bridge))
+    if answers:
+        ends.append(("-d", part, "-o", answers, *_PUBLISHED))
+    if ends:
+        rules = tuple((*each, *comment(mark), "-j", "MASQUERADE") for each in ends)
+        name = chain_name(inventory.name, network.name)
+        yield IptablesChain(host, "nat", name, "POSTROUTING", rules, mark)

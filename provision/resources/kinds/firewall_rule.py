@@ -43,7 +43,8 @@ class FirewallRule(Resource):
     For ufw, `rule` are the arguments of `ufw`. For firewalld it is a rich rule, or `source RANGE`
     for a source of `zone`; firewalld has it both at `runtime` and `saved` (permanently). A rule has
     a claim of each inventory that uses it, as neither the sources nor the rich rules of firewalld
-    have room for a mark. `claimed` is False if only other inventories have one.
+    have room for a mark. `claimed` is False if only other inventories have one, or if nobody has:
+    somebody has deleted that of a rule of ufw, whose comment tells the inventory.
     """
 
     kind: ClassVar[str] = "firewall_rule"
@@ -53,6 +54,7 @@ class FirewallRule(Resource):
     probe: ClassVar[str] = program_text("look/firewall_rule.sh")
     fingerprint: ClassVar[str] = rf"""
 sed -n '/^### tuple .* comment=70726f766973696f6e3a/p' /etc/ufw/user.rules 2>/dev/null | sort
+stat -L -c '%n %a %u:%g' /etc/ufw/user.rules /etc/ufw/user6.rules 2>/dev/null
 for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
 """
 
@@ -74,6 +76,10 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
             return None  # adding a rule that firewalld has changes nothing
         return sh(_IS_FOREIGN, _ufw_tuple(self.rule))
 
+    @property
+    def _has_lost_claim(self) -> bool:
+        return not self.claimed and not self.has_other_users
+
     def create(self) -> Steps:
         # The claim is written first, so that an interrupted apply leaves no rule without an owner.
         steps = (self._claim_file, self._program("open"))
@@ -83,11 +89,20 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, FirewallRule)
-        # Another inventory has made the rule: a claim is all that this one adds.
+        # The rule is there: a claim is all that this inventory adds.
         return self.create() if current.claimed else (self._claim_file,)
 
     def delete(self) -> Steps:
         return self._removal("close")
+
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
+        return (self._program("open"),) if self._has_lost_claim else self.create()
+
+    def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:  # noqa: ARG002
+        before = current if isinstance(current, FirewallRule) else self
+        if not before._has_lost_claim:
+            return None
+        return f"rule {before.name} is ours, damaged: its claim {self._claim_path} was deleted"
 
     def _removal(self, verb: str) -> Steps:
         close = () if self.has_other_users else (self._program(verb),)
@@ -104,6 +119,8 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
         if before is None:
             return self._removal("undo")
         assert isinstance(before, FirewallRule)
+        if ours and before._has_lost_claim:
+            return remove_file(self._claim_path)
         if ours:  # something had removed the rule, and left the claim
             return () if before.saved else (self._program("undo"),)
         return replace(self, has_other_users=before.has_other_users)._removal("undo")
@@ -150,7 +167,7 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
                 _ufw_tuple(rule)  # a damaged claim is an error now, not in the midst of a change
             owners.setdefault((tool, zone.removeprefix(_NO_ZONE), rule), set()).add(owner)
         runtime = set(_firewalld(lines, "runtime"))
-        ufw = {(UFW, "", _ufw_rule(rest)) for key, rest in lines if key == "ufw"}
+        ufw = {(UFW, "", _ufw_rule(rest)): _ufw_owner(rest) for key, rest in lines if key == "ufw"}
         saved = {*_firewalld(lines, "saved"), *ufw}
         if ("firewalld", "off") in lines:
             # It cannot be asked, and keeps what it has.
@@ -159,16 +176,17 @@ for claim in {ETC}/*/firewall/*; do [ ! -f "$claim" ] || echo "$claim"; done
         for key in sorted({*owners, *runtime, *saved}):
             names = owners.get(key, set())
             others = names - {origin.inventory}
+            lost = not names and ufw.get(key) == origin.inventory
             resource = cls(
                 origin.host,
                 *key,
                 origin.inventory,
                 runtime=key in runtime or key in ufw,
                 saved=key in saved,
-                claimed=origin.inventory in names or not names,
+                claimed=origin.inventory in names or (not names and not lost),
                 has_other_users=bool(others),
             )
-            yield Found(resource, ours=origin.inventory in names)
+            yield Found(resource, ours=origin.inventory in names or lost)
 
 
 def _firewalld(lines: list[tuple[str, str]], key: str) -> Iterator[tuple[str, str, str]]:
@@ -208,3 +226,12 @@ def _ufw_rule(line: str) -> str:
         return text
     rule = f"{verb} proto {protocol} from {source}"
     return rule if port == "any" else f"{rule} to any port {port}"
+
+
+def _ufw_owner(line: str) -> str:
+    """The inventory that a line of user.rules names in its comment; empty: none."""
+    _, _, encoded = line.partition(" comment=")
+    try:
+        return Mark.of_tag(bytes.fromhex(encoded).decode()).inventory
+    except ValueError:
+        return ""

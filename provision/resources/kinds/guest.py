@@ -24,6 +24,8 @@ _COMMON = ("host/docker_id.sh", "host/guest.sh")
 _CONNECT = program_text(*_COMMON, "host/guest_connect.sh")
 _DISCONNECT = program_text(*_COMMON, "host/guest_disconnect.sh")
 _TELL = program_text(*_COMMON, "host/guest_names.sh")
+_CLAIM = "claim"
+"""`lacks` of a guest that we have connected, if its claim was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class GuestConnection(Resource):
     `found_by` is `container NAME` or `label KEY=VALUE`. `address` is the fixed one. `peers` is the
     range of the network's other hosts, None if it is on the guest's link. `lacks` is `connection`,
     `address`, `routes`, or `names` where the DNS server's file does not have the guest's address.
+    It is `claim` where the record alone tells that we have connected the guest.
     `container` is the id of the container, empty if there is none now, which is not a difference:
     the follower connects it when it starts. In a network with names, a guest without a fixed
     address is connected at `proposed`, if that is free, and its host answers `dns_names` with the
@@ -42,7 +45,10 @@ class GuestConnection(Resource):
     kind: ClassVar[str] = "guest"
     uses_dockerd: ClassVar[bool] = True
     volatile: ClassVar[bool] = True
-    only_where: ClassVar[tuple[str, ...]] = (f'{ETC}/"$name"/guests',)
+    only_where: ClassVar[tuple[str, ...]] = (
+        f'{ETC}/"$name"/guests',
+        f'{VAR}/guests/"$name"',
+    )
     probe: ClassVar[str] = program_text(*_COMMON, "look/guest.sh")
     fingerprint: ClassVar[str] = rf"""
 for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$claim")"; done
@@ -91,6 +97,8 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
 
     def update(self, current: Resource) -> Steps:
         assert isinstance(current, GuestConnection)
+        if current.lacks == _CLAIM and current.network == self.network:
+            return self.create()
         told = (self._live, self.dns_names)
         forget = () if (current._live, current.dns_names) == told else current._forget
         left = () if self._keeps(current) else (current._disconnect, *remove_file(current._record))
@@ -111,6 +119,16 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
             *self._forget,
             *remove_file(self._claim),
         )
+
+    def unstash(self, txn: str) -> Steps:  # noqa: ARG002
+        return (self._connect("apply"),) if self.lacks == _CLAIM else self.create()
+
+    def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if not isinstance(before, GuestConnection) or before.lacks != _CLAIM:
+            return Resource.undo(self, before, ours=ours)
+        steps = () if before.network == self.network else self.delete()
+        again = (before._connect("apply"),) if steps else ()
+        return (*(steps or self._forget), *again, *remove_file(self._claim))
 
     def _connect(self, mode: str) -> Run:
         proposed = (str(self.proposed),) if self.proposed else ()
@@ -170,6 +188,9 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         before = current if isinstance(current, GuestConnection) else None
+        lost = before or self
+        if lost.lacks == _CLAIM:
+            return f"guest {self.guest} is ours, damaged: its claim {self._claim} was deleted"
         moved = before is not None and not self._keeps(before)
         if recreated or moved:
             return f"{self.guest} leaves {self.network} for a moment; it keeps running"
@@ -195,6 +216,17 @@ for claim in {ETC}/*/guests/*; do [ ! -f "$claim" ] || echo "$claim $(cat "$clai
                 guest = line.partition(" ")[0]
                 connection = _connection(line, states, origin)
                 yield Found(_with_names(connection, names.get(guest, [])), ours=True)
+            elif key == "lost":
+                yield Found(_recorded(line, origin), ours=True)
+
+
+def _recorded(line: str, origin: Origin) -> GuestConnection:
+    """A guest without a claim, by the container that we have connected to the network."""
+    guest, network, container = line.split(" ")
+    found_by = f"container {container}"
+    return GuestConnection(
+        origin.host, guest, network, found_by, None, None, origin.inventory, _CLAIM
+    )
 
 
 def _with_names(connection: GuestConnection, fields: list[str]) -> GuestConnection:

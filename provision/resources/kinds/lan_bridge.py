@@ -8,13 +8,19 @@ recorded on the host before the first change, and `delete` restores it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.lib import bridge_state, edited_file, marked_block, port_vlans
+from provision.resources.lib import (
+    bridge_port,
+    bridge_state,
+    edited_file,
+    marked_block,
+    port_vlans,
+)
 from provision.resources.lib.base64_text import decode_text
 from provision.resources.lib.crossing_rules import rules_before
 from provision.resources.lib.host_link import Links, address_holder
@@ -57,7 +63,8 @@ class LanBridge(Resource):
     it, or what links it to the bridge, is down or missing. `files` are those of the NIC's network
     manager, pairs of path and text; those that are in `present`, too, are files of the
     administrator, and `present` has their texts at the snapshot. `original` is the NIC before it
-    became a port.
+    became a port. `mute` are settings that somebody has given to the ports of NIC and host, and
+    that stop frames, by port.
     """
 
     kind: ClassVar[str] = "lan_bridge"
@@ -78,6 +85,7 @@ class LanBridge(Resource):
     present: Files = field(default=(), compare=False, repr=False)
     follows: tuple[Ref, ...] = field(default=(), compare=False, repr=False)
     untagged: bool = field(default=True, repr=False)
+    mute: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -167,7 +175,10 @@ class LanBridge(Resource):
         assert before is not None and after is not None
         # Another NIC or another veth: the first NIC must get its addresses back before.
         same = (before.nic, before.host_veth) == (after.nic, after.host_veth)
-        return self.create() if same else None
+        freed = bridge_port.settings_of(before=current.mute, wanted=self.mute)
+        if freed and replace(current, mute=self.mute) == self:
+            return freed  # the host's addresses stay where they are
+        return (*self.create(), *freed) if same else None
 
     def delete(self) -> Steps:
         restored = (marked_block.restore(path, self.mark) for path, _ in self._edited)
@@ -243,7 +254,17 @@ def _bridge(
         present=edited,
         follows=rules_before(origin.host, nic, origin.inventory, dict(origin.networks)),
         untagged=ports is None or _takes_untagged(nic, bridge, ports),
+        mute=tuple(_mute(nic, bridge, lines)),
     )
+
+
+def _mute(nic: OriginalNic, bridge: str, lines: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield the settings that stop frames at the ports of the NIC and of the host's veth."""
+    printed = next(iter(lines_of("ports", bridge, lines)), "") or "[]"
+    names = {nic.nic, nic.host_veth.peer if nic.host_veth else ""}
+    for port in json.loads(printed):
+        if port.get("ifname") in names and (text := bridge_port.mute_port(port)):
+            yield port["ifname"], text
 
 
 def _filtered_ports(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.lib import ovs_forwarding, ovsdb, sysfs
+from provision.resources.lib import bridge_port, ovs_forwarding, ovsdb, sysfs
 from provision.resources.lib.ovsdb import VSCTL, OvsPort, vsctl_string
 from provision.resources.on_hosts import Mark
 from provision.resources.ownership import any_of
@@ -48,7 +48,8 @@ class OvsVeth(Resource):
     datapath does not compute them, so TCP would stop, while ping and full-size packets still pass
     (seen with Open vSwitch 3.1). `mtu` is the lower one of both ends. `up` is True if both
     ends are up: the kernel gives an end no carrier while the other one is down. `error` is Open
-    vSwitch's message about the outer end, and `port_vlans` that end's settings of VLANs.
+    vSwitch's message about the outer end, and `port_vlans` that end's settings of VLANs. `mute` are
+    settings that somebody has given to the inner end, and that stop frames.
     """
 
     kind: ClassVar[str] = "ovs_veth"
@@ -87,6 +88,7 @@ done
     up: bool = True
     error: str = ""
     port_vlans: ovsdb.PortVlans = ()
+    mute: str = field(default="", repr=False)
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
     @property
@@ -160,6 +162,7 @@ done
         return (
             *self.create(),
             *ovs_forwarding.set_vlans(self.port_vlans, before=current.port_vlans),
+            *bridge_port.settings(self.inner, before=current.mute, wanted=self.mute),
         )
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:  # noqa: ARG002
@@ -172,6 +175,7 @@ done
         return (
             *before.create(),
             *ovs_forwarding.set_vlans(before.port_vlans, before=self.port_vlans),
+            *bridge_port.settings(self.inner, before=self.mute, wanted=before.mute),
         )
 
     def delete(self) -> Steps:
@@ -219,4 +223,5 @@ def _veth(inner: str, link: dict[str, Any], port: OvsPort | None, host: str) -> 
         up={"UP", "LOWER_UP"} <= set(link.get("flags", ())),
         error=port.error if port else "",
         port_vlans=((port.name, port.vlans),) if port and port.vlans else (),
+        mute=bridge_port.mute(link),
     )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import systemd_units
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.on_hosts import KINDS_ON_HOSTS, UNIT_FOLDER, Mark
+from provision.resources.on_hosts import KINDS_ON_HOSTS, UNIT_FOLDER, Mark, service_name
 from provision.resources.steps import Put, Run, Steps, sh
 
+PROGRAMS = ("etcd", "flanneld", "wireguard", "dns", "bgp", "evpn")
+"""The programs of services, behind the name of the network."""
 WAIT_S = 45
 """Seconds that `create` waits for the service to start."""
 
@@ -69,9 +71,7 @@ done
 """
 
     fingerprint: ClassVar[str] = rf"""
-for file in {UNIT_FOLDER}/provision-*-etcd.service {UNIT_FOLDER}/provision-*-flanneld.service \
-  {UNIT_FOLDER}/provision-*-wireguard.service {UNIT_FOLDER}/provision-*-dns.service \
-  {UNIT_FOLDER}/provision-*-bgp.service {UNIT_FOLDER}/provision-*-evpn.service; do
+for file in {" ".join(f"{UNIT_FOLDER}/provision-*-{program}.service" for program in PROGRAMS)}; do
   [ ! -f "$file" ] || echo "$file $(sha256sum <"$file")"
 done
 """
@@ -121,15 +121,27 @@ done
 
     def unstash(self, txn: str) -> Steps:  # noqa: ARG002
         # A start would make the folders of the service again, and the rollback would not be whole.
-        if self.stopped:
-            return self._install
+        if self._emptied or self.stopped:
+            return self._emptied or self._install
         # Not a restart: a daemon that the change has not stopped yet has what its peers know.
         return (*self._install, sh(_START, self.service, str(WAIT_S), "start"))
 
+    @property
+    def _emptied(self) -> Steps:
+        """Steps back to an empty file, by which systemd neither starts nor enables a service."""
+        path, stop = f"{UNIT_FOLDER}/{self.service}", 'systemctl stop "$1" 2>/dev/null; :'
+        steps = (sh(stop, self.service), Put(path, ""), Run(("systemctl", "daemon-reload")))
+        return () if self.text else steps
+
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
+        if isinstance(before, Service) and before._emptied:
+            return (*self.before_undo, *before._emptied)
         return (*self.before_undo, *Resource.undo(self, before, ours=ours))
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
+        before = current if isinstance(current, Service) else self
+        if not before.text:
+            return f"service {self.service} is ours, damaged: its unit file is empty"
         ran = isinstance(current, Service) and current.active
         reported = ran and (recreated or not self.restarts_quietly)
         return self.stop_effect or None if reported else None
@@ -145,7 +157,18 @@ done
                 _, encoded, path = line.split(" ", 2)
                 name = path.rsplit("/", 1)[1]
                 service = _service(name, decode_text(encoded), units.get(name, {}), origin.host)
+                if not service.text and name in (known := _known(origin)):
+                    service = replace(service, mark=known[name])
                 yield Found(service, ours=service.mark.inventory == origin.inventory)
+
+
+def _known(origin: Origin) -> dict[str, Mark]:
+    """The marks of the services that the inventory may have: an empty file has lost its own."""
+    return {
+        service_name(origin.inventory, network, program): Mark(origin.inventory, network)
+        for network, _ in origin.networks
+        for program in PROGRAMS
+    }
 
 
 def restart(service: str) -> Run:

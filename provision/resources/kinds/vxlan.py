@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from provision.model.names import interface_name
 from provision.resources.base import Found, Origin, Ref, Resource, keyed_lines
-from provision.resources.lib import sysfs
+from provision.resources.lib import bridge_port, sysfs
 from provision.resources.lib.vxlan_forwards import (
     ADD_FORWARDS,
     Forward,
@@ -54,6 +54,7 @@ class Vxlan(Resource):
     With `learning` the device learns from received frames behind which host a MAC is. If the
     table is not `static`, FRR fills it: the port learns nothing, and answers ARP by the neighbours
     of the bridge. FRR announces the containers of `docker_network` that are such neighbours.
+    `mute` are settings that somebody has given to the port of the bridge, and that stop frames.
     """
 
     kind: ClassVar[str] = "vxlan"
@@ -95,6 +96,7 @@ done
     mark: Mark
     up: bool = True
     static: bool = True
+    mute: str = field(default="", repr=False)
     docker_network: str = field(default="", compare=False)
     needs: tuple[Ref, ...] = field(default=(), compare=False)
 
@@ -172,7 +174,12 @@ done
         assert isinstance(current, Vxlan)
         # Any other difference needs a new device.
         settled = replace(
-            current, mtu=self.mtu, master=self.master, forwards=self.forwards, up=self.up
+            current,
+            mtu=self.mtu,
+            master=self.master,
+            forwards=self.forwards,
+            up=self.up,
+            mute=self.mute,
         )
         if not self.static:  # its other options tell that it was made for FRR
             settled = replace(settled, static=False)
@@ -184,7 +191,8 @@ done
         known = current.forwards if self.static else ()
         stale = [forward for forward in known if forward not in self.forwards]
         removed = (step for forward in stale for step in self._remove_forward(forward))
-        return (*removed, *self._settle())
+        freed = bridge_port.settings(self.device, before=current.mute, wanted=self.mute)
+        return (*removed, *self._settle(), *freed)
 
     def _remove_forward(self, forward: Forward) -> Steps:
         destination = ("dev", self.device, "dst", str(forward.peer))
@@ -262,4 +270,5 @@ def _vxlan(link: dict[str, Any], forwards: tuple[Forward, ...], host: str) -> Vx
         mark=Mark.of_tag(str(link.get("ifalias", ""))),
         up="UP" in link["flags"],
         static=static,
+        mute=bridge_port.mute(link),
     )

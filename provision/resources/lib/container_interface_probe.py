@@ -8,7 +8,7 @@ from typing import Any
 
 from provision.model.fields.interfaces import MAIN_TABLE, full_length, route_spec, rule_spec
 from provision.model.names import host_veth_name
-from provision.resources.lib import ovsdb, port_vlans
+from provision.resources.lib import bridge_port, ovsdb, port_vlans
 from provision.resources.on_hosts import ANSWER_TABLE, PROTO, Mark
 
 DOCKER_INTERFACE = "eth0"
@@ -125,10 +125,12 @@ class InterfaceProbe:
         return (self.links[name] for name in names if name in self.links)
 
     def _passes(self, kind: str, outer: str) -> bool:
-        """True unless the port has lost the VLAN that its bridge gives to every new port.
+        """True unless the port is mute, or has lost the VLAN that its bridge gives to new ports.
 
         Other VLANs of a port are an administrator's, and so is a bridge that gives none.
         """
+        if kind == "bridge" and bridge_port.mute(self.links.get(outer, {})):
+            return False
         bridge = self.links.get(str(self.links.get(outer, {}).get("master", "")), {})
         settings = bridge.get("linkinfo", {}).get("info_data", {})
         gives = settings.get("vlan_filtering") and settings.get("vlan_default_pvid")

@@ -9,8 +9,12 @@ from provision.resources.render import program_text
 from provision.resources.steps import Refuse, Steps, sh
 
 _EDIT = program_text("host/edit_file.sh")
-# The file at the end of a symbolic link, not the link, which is the administrator's.
-_REMOVE = 'file=$(readlink -f -- "$1") || exit 0; rm -f -- "$file"'
+# The file at the end of a symbolic link, not the link, which is the administrator's; and what is
+# left of an edit that failed or was cut off.
+_REMOVE = """
+file=$(readlink -f -- "$1") || exit 0
+rm -f -- "$file" "${file%/*}/.${file##*/}.provision-new"
+"""
 # By its sum: the file may have passwords, which must not be arguments of a process.
 _CHANGED = """
 [ $# != 1 ] || { [ -e "$1" ]; exit; }

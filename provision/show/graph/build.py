@@ -20,10 +20,13 @@ from provision.model.terminal import printable
 from provision.show.graph.containers import ContainerGraph
 from provision.show.graph.lans import is_artefact, link_id, pair_end
 from provision.show.graph.model import Edge, GraphNode, HostGraph, Id
-from provision.show.graph.peers import Peers, RouteToPeers, is_working
+from provision.show.graph.peers import WIREGUARD, Peers, RouteToPeers, is_working
 from provision.show.graph.verdict import Verdict
 from provision.show.members import other_members
 from provision.show.view import BRIDGES, bridge, docker_network
+
+VLAN = "vlan"
+"""The kind of interfaces that are a VLAN of another one."""
 
 
 class HostGraphBuilder:
@@ -103,17 +106,17 @@ class HostGraphBuilder:
         return link
 
     def _drawn_tunnels(self) -> Iterator[TunnelEnd]:
-        """Yield the tunnels, a `tun` device with the peers that routes lead to by it."""
+        """Yield the tunnels with their peers: a `tun` device with those of the routes by it."""
         for end in self.topology.tunnels:
             if end.device and is_artefact(self._device(end.device)):
                 continue
-            if end.kind == "tun":
+            if end.kind in ("tun", WIREGUARD) and end.wireguard is None:
                 routes = (entry for entry in self.routes if entry.route.dev == end.device)
                 hosts = dict.fromkeys(peer for entry in routes for peer in entry.peers)
                 inventory = self.view.inventory.hosts
                 yield replace(end, remotes=tuple(inventory[peer].address for peer in hosts))
             else:
-                yield end
+                yield replace(end, remotes=self.peers.remotes(end))
 
     def _link_nodes(self) -> Iterator[GraphNode]:
         """Yield the interfaces, each bridge followed by the tunnels and routes of its packets."""
@@ -183,7 +186,7 @@ class HostGraphBuilder:
         via = f" via {route.via}" if route.via else ""
         name = f"{route.dst}{via} dev {route.dev}"
         peers = ", ".join(
-            peer if self.peers.delivers(self.host, route, peer) else f"{peer} BROKEN"
+            peer if self.peers.delivers(self.host, peer_route, peer) else f"{peer} BROKEN"
             for peer in peer_route.peers
         )
         link = self.topology.root.link(route.dev)
@@ -197,9 +200,11 @@ class HostGraphBuilder:
 
     def _ports(self) -> Iterator[Edge]:
         for link in self.topology.root.links:
-            master = self.topology.root.link(link.master)
-            if master and is_node(self.topology, link):
-                yield Edge(self.link_id(link), self.link_id(master), "port")
+            # The frames of a VLAN of a NIC leave by the NIC.
+            names = (link.master, link.lower if link.kind == VLAN else "")
+            for below in filter(None, map(self.topology.root.link, names)):
+                if is_node(self.topology, link):
+                    yield Edge(self.link_id(link), self.link_id(below), "port")
         for tunnel in self.tunnels:
             master = self.topology.root.link(tunnel.bridge)
             if master and not tunnel.device:

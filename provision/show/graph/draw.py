@@ -51,7 +51,7 @@ def _route_edges(
             target = builders.get(peer)
             link = target.bridge(peer_route.network) if target else None
             if target and link:
-                up = builder.peers.delivers(builder.host, peer_route.route, peer)
+                up = builder.peers.delivers(builder.host, peer_route, peer)
                 ends = builder.route_id(number), target.link_id(link)
                 yield Edge(*ends, "peer", up=up)
 

@@ -34,8 +34,9 @@ class Edge:
     """An edge between two nodes. It ends at one line of its target, `target_line`.
 
     `kind`: veth (a pair, labelled by its outer end), macvlan (a container's part of a NIC), port
-    (of a bridge), shares (a namespace), route (from a bridge to a route of its packets), over (from
-    a route or a tunnel to the interface by which it leaves), peer (to another host).
+    (of a bridge, or a VLAN of a NIC), shares (a namespace), route (from a bridge to a route of its
+    packets), over (from a route or a tunnel to the interface by which it leaves), peer (to another
+    host).
     """
 
     source: Id

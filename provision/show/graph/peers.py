@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 
-from provision.facts.topology import HostTopology, NamespaceLink, NamespaceRoute, TunnelEnd
+from provision.facts.topology import (
+    HostTopology,
+    NamespaceLink,
+    NamespaceRoute,
+    TunnelEnd,
+    WireguardEnd,
+)
 from provision.model.inventory import Network
 from provision.show.view import BRIDGES, View, bridge
+
+WIREGUARD = "wireguard"
+"""The kind of the kernel's WireGuard devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +105,34 @@ class Peers:
         held = (interface.network for interface in link.addresses) if link else iter(())
         return next(held, network.subnets.get(host))
 
-    def delivers(self, host: str, route: NamespaceRoute, peer: str) -> bool:
+    def delivers(self, host: str, peer_route: RouteToPeers, peer: str) -> bool:
         """True if a host's packets by a route arrive at a peer, as far as its end can be seen."""
         if peer not in self.view.topologies:
             return True
+        route = peer_route.route
         if tunnel := tunnel_of(self.view.topologies[host], route.dev):
+            if tunnel.wireguard:
+                return self._by_wireguard(host, tunnel, tunnel.wireguard, peer_route.network, peer)
             return self.reaches(host, tunnel, peer)
         held = self.view.topologies[peer].root.addresses
         return IPv4Address(route.via) in held and self.connected(host, peer)
+
+    def _by_wireguard(
+        self, host: str, tunnel: TunnelEnd, end: WireguardEnd, network: Network, peer: str
+    ) -> bool:
+        """The same by a WireGuard device, which may send to a host that passes the packets on."""
+        subnet = self.subnet(peer, network)
+        known = end.peer(subnet) if subnet else None
+        if known is None:
+            return False
+        relay = self._host_by_key.get(known.public)
+        if relay is None:  # of a host that cannot be seen, or of none
+            return not set(network.hosts) <= self.view.topologies.keys()
+        ends = self.view.topologies[relay].tunnels
+        passes_on = relay == peer or any(
+            self.reaches(relay, further, peer) for further in ends if further.wireguard
+        )
+        return passes_on and self.reaches(host, tunnel, relay)
 
     def reaches(self, host: str, tunnel: TunnelEnd, peer: str) -> bool:
         """True if a peer of the view has the other end of a tunnel."""
@@ -111,16 +140,40 @@ class Peers:
 
     def fits(self, host: str, tunnel: TunnelEnd, peer: str, end: TunnelEnd) -> bool:
         """True if two ends of tunnels work, send to each other, and the NICs carry packets."""
-        same = (tunnel.kind, tunnel.key) == (end.kind, end.key)
+        same = (_protocol(tunnel), tunnel.key) == (_protocol(end), end.key)
         working = not tunnel.error and not end.error
         return (
-            same and working and self._sends(tunnel, peer) and self._sends(end, host)
+            same and working and self._sends(tunnel, peer, end) and self._sends(end, host, tunnel)
             and self.connected(host, peer)
         )  # fmt: skip
 
-    def _sends(self, tunnel: TunnelEnd, peer: str) -> bool:
-        """True if a tunnel sends to a peer; the program behind a `tun` device knows its peers."""
-        return tunnel.kind == "tun" or peer in map(self.host, tunnel.remotes)
+    def _sends(self, tunnel: TunnelEnd, peer: str, end: TunnelEnd) -> bool:
+        """True if a tunnel sends to the end of a peer: WireGuard knows it by its key.
+
+        The program behind a `tun` device knows its peers, and `wg` those of WireGuard.
+        """
+        if tunnel.wireguard and end.wireguard:
+            return end.wireguard.public in {known.public for known in tunnel.wireguard.peers}
+        return tunnel.kind in ("tun", WIREGUARD) or peer in map(self.host, tunnel.remotes)
+
+    def remotes(self, tunnel: TunnelEnd) -> tuple[IPv4Address, ...]:
+        """The addresses of the hosts to which a tunnel sends; those of WireGuard by their keys."""
+        if tunnel.wireguard is None:
+            return tunnel.remotes
+        hosts = self.view.inventory.hosts
+        known = ((self._host_by_key.get(p.public), p.endpoint) for p in tunnel.wireguard.peers)
+        addresses = (hosts[host].address if host else endpoint for host, endpoint in known)
+        return tuple(filter(None, addresses))
+
+    @cached_property
+    def _host_by_key(self) -> Mapping[str, str]:
+        """The host of each WireGuard device, by the device's public key."""
+        return {
+            end.wireguard.public: host
+            for host, topology in self.view.topologies.items()
+            for end in topology.tunnels
+            if end.wireguard
+        }
 
     def connected(self, host: str, peer: str) -> bool:
         """True if the interfaces between two hosts are up."""
@@ -138,6 +191,11 @@ def _ranges(
         text = "0.0.0.0/0" if route.dst == "default" else route.dst
         if route.dev and ":" not in text:
             yield IPv4Network(text, strict=False), route
+
+
+def _protocol(tunnel: TunnelEnd) -> str:
+    """What two ends of a tunnel have to speak: the device of wireguard-go is a `tun`."""
+    return WIREGUARD if tunnel.wireguard else tunnel.kind
 
 
 def tunnel_of(topology: HostTopology, device: str) -> TunnelEnd | None:
