@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from provision.facts.host import HostFacts
 from provision.facts.lines import KeyedLines
 from provision.facts.probe import FactsProbe
-from provision.methods._shared.bgp_sessions import partners
-from provision.methods.vxlan.options import options, vni
+from provision.methods.vxlan.options import vni
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
 from provision.resources.on_hosts import Mark
@@ -44,7 +43,7 @@ def _parse(text: str) -> VxlanDevices:
 
 
 def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
-    """Yield the devices that FRR would take for that of the network, and peers without BFD."""
+    """Yield the devices that FRR would take for that of the network."""
     number = vni(inventory, network)
     for device, device_vni, owner in facts.of(VxlanDevices).devices:
         # A device of this inventory is the network's own, or goes: it refuses a VNI twice.
@@ -54,8 +53,3 @@ def problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterat
                 "and FRR tells devices apart by their vni alone"
             )
             yield Problem(facts.host, message, "write another vni in the network")
-    for peer in partners(network, facts.host) if options(network).bfd else ():
-        route = facts.peer_routes.get(inventory.hosts[peer].address)
-        if route is not None and route.via is not None:
-            message = f"its route to {peer} leads through the router {route.via}, and BFD does not"
-            yield Problem(facts.host, message, f"remove bfd from network {network.name}")
