@@ -34,7 +34,7 @@ CUTS: tuple[Cuts, Cuts] = (
 DATABASE = "/etc/openvswitch/"
 """Open vSwitch's database file, which counts every change."""
 SETTLED_S = 60
-"""Seconds until members of etcd that have restarted know each other again."""
+"""Seconds until daemons that have restarted know each other again: etcd, bgpd and its routes."""
 
 
 class Crash:
@@ -64,8 +64,11 @@ class Crash:
         ids = self.hosts.everywhere("docker ps -q --no-trunc | sort")
         self._cut(step, cuts, "destroy", self.inventory, "--yes")
         assert self.hosts.everywhere("docker ps -q --no-trunc | sort") == ids, (step, cuts)
-        Faults(self.hosts, self.applied, ignored=(DATABASE,)).assert_restored()
         deadline = time.monotonic() + SETTLED_S
+        restored = Faults(self.hosts, self.applied, ignored=(DATABASE,))
+        while any(restored.differences().values()) and time.monotonic() < deadline:
+            time.sleep(1)
+        restored.assert_restored()
         while changes := self.hosts.json("plan", self.inventory)["changes"]:
             assert time.monotonic() < deadline, (step, cuts, changes)
             time.sleep(2)
