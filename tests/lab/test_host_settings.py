@@ -102,7 +102,8 @@ def test_routes_of_a_vpn_that_cover_the_range_are_no_conflict(clean: Hosts) -> N
             clean.ssh("h1", f"ip route del {route} dev host0", check=False)
 
 
-VPN = """ip link add vpn0 type dummy; ip link set vpn0 up; ip route add default dev vpn0 table 51820
+VPN = """set -e; ip link add vpn0 type veth peer name vpn1; ip link set vpn1 up
+ip link set vpn0 up; ip route add default dev vpn0 table 51820
 ip rule add table main suppress_prefixlength 0 priority 32764
 ip rule add not fwmark 51820 table 51820 priority 32765"""
 """The rules of `wg-quick up` for a peer with AllowedIPs = 0.0.0.0/0."""
