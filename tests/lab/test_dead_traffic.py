@@ -89,7 +89,8 @@ def test_a_flush_of_the_table_nat_is_named(clean: Hosts) -> None:
     assert lost not in hosts.warnings("plan", name)
     hosts.ssh("h1", "iptables -t nat -F")
     assert lost in " ".join(hosts.warnings("plan", name).split())
-    assert not failures(hosts, name)
+    # Nothing fails but the drift of our own chain, until the follower has healed it.
+    assert failures(hosts, name) <= {("h1", "h1")}
     hosts.provision("apply", name)
     assert hosts.json("plan", name)["changes"] == []
     hosts.ssh("h1", "systemctl restart docker")
