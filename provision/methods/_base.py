@@ -15,6 +15,7 @@ from provision.facts.host import HostFacts, PortNic
 from provision.facts.probe import FactsProbe
 from provision.methods._parts import ClashKey, Facts, HostCheck, Row
 from provision.methods._shared import docker_bridge, firewall_needs, second_nics, subnets
+from provision.methods._shared.setting_problems import policy_problems, setting_warnings
 from provision.model import names
 from provision.model.findings import BadValueError, Finding, Loc
 from provision.model.inventory import Inventory, LocalBinary, Network
@@ -186,7 +187,7 @@ class Method(ABC):
         """Yield the rules of one host's `ip rule` that take packets from the network's routes."""
         if not self.single_l2(network):
             needs = self.firewall_needs(inventory, network, facts)
-            yield from docker_bridge.policy_problems(inventory, network, facts, needs)
+            yield from policy_problems(inventory, network, facts, needs)
 
     def warnings(
         self, inventory: Inventory, network: Network, facts: HostFacts
@@ -195,8 +196,7 @@ class Method(ABC):
         # A bridge on the LAN has files of networkd from provision itself.
         if not self.on_hosts_lan:
             devices = self.tunnel_links(inventory, network)
-            yield from docker_bridge.networkd_problems(inventory, network, facts, devices)
-            yield from docker_bridge.egress_problems(inventory, network, facts)
+            yield from setting_warnings(inventory, network, facts, devices)
             needs = self.firewall_needs(inventory, network, facts)
             bound = self.is_bound_to_nics(network, facts)
             yield from second_nics.problems(inventory, network, facts, needs, bound=bound)
@@ -212,8 +212,7 @@ class Method(ABC):
         if self.on_hosts_lan:
             return  # they go from port to port of a bridge
         tunnel = self.tunnel(network)
-        if tunnel is not None:
-            yield from firewall_needs.of_tunnel(inventory, network, facts, tunnel)
+        yield from firewall_needs.of_tunnel(inventory, network, facts, tunnel)
         if not self.single_l2(network):
             devices = self.tunnel_links(inventory, network)
             links = docker_bridge.incoming_links(inventory, network, facts, tunnel, devices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ _EXCERPT = 120
 _SECRETS = ('"Env"', '"Config"', '"HostConfig"', '"NetworkSettings"', "@secret ")
 """Keys of an inspected container, which also has the values of its variables, and the word with
 which lines about files with secrets begin: no message shows a text that has any of them."""
+_VARIABLE = re.compile(r'"[A-Za-z_][A-Za-z0-9_]*=')
+"""The beginning of a variable in JSON: a line whose head is lost has none of these keys."""
 
 
 @contextmanager
@@ -55,7 +58,7 @@ def _excerpt(error: Exception, text: str) -> str:
     start = 0
     if isinstance(error, JSONDecodeError):
         text, start = error.doc, max(0, error.pos - _EXCERPT // 2)
-    if any(word in text for word in _SECRETS) or not text.strip():
+    if any(word in text for word in _SECRETS) or _VARIABLE.search(text) or not text.strip():
         return ""
     return f"; it printed {quoted(text[start : start + _EXCERPT])}"
 

@@ -6,7 +6,7 @@ import re
 from base64 import b64encode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from provision.facts import gather
@@ -45,6 +45,7 @@ def test_captures_have_secrets() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(SECRET), st.integers(0, 2**32))
+@example(FOLDER / "image_archive" / "docker0-sid.txt", 3189087)  # the head of the line is lost
 def test_no_message_about_an_answer_has_a_secret(path: object, seed: int) -> None:
     """Wherever a line is cut or a word is changed."""
     stem, section = path.stem, path.parent.name  # type: ignore[attr-defined]

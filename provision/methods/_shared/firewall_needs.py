@@ -15,9 +15,11 @@ from provision.model.tunnel import Tunnel
 
 
 def of_tunnel(
-    inventory: Inventory, network: Network, facts: HostFacts, tunnel: Tunnel
+    inventory: Inventory, network: Network, facts: HostFacts, tunnel: Tunnel | None
 ) -> Iterator[Need]:
-    """Yield the packets of a tunnel, from the peers by the links to them."""
+    """Yield the packets of a tunnel, from the peers by the links to them; of none, nothing."""
+    if tunnel is None:
+        return
     protocol, ports = (tunnel.protocol, ()) if not tunnel.port else ("udp", (tunnel.port,))
     for nic, source in sources(inventory, network, facts):
         yield Inbound(protocol, ports, source, nic)
