@@ -205,7 +205,6 @@ def test_guests_that_have_lost_their_claims_are_ours(hosting: tuple[Hosts, str])
     hosts.provision("apply", name)
     assert hosts.json("plan", name)["changes"] == []
     assert networks(hosts, "h1", "shop-web-1") == ends
-    hosts.verified(name, skips=["wire"])
     hosts.everywhere("rm -rf /etc/provision")
     hosts.provision("destroy", name, "--yes")
     assert set(networks(hosts, "h1", "shop-web-1")) == {"shop_default"}
