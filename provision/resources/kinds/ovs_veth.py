@@ -64,6 +64,7 @@ for path in /sys/class/net/{PREFIX}*; do
   if command -v ethtool >/dev/null 2>&1; then
     ethtool -k "$dev" | sed -n "s/^tx-checksumming: \(o[nf]*\).*/checksums $dev \1/p"
   fi
+  {bridge_port.IDLE_BRIDGE}
 done
 need_ovs
 shared {" ".join(ovsdb.TABLES)}
@@ -202,6 +203,9 @@ done
             veth = _veth(inner, links.get(inner, {}), ports.get(inner), origin.host)
             mtu = min(veth.mtu, outer_mtus.get(inner, veth.mtu))
             veth = replace(veth, checksum_offload=offloads.get(inner) == "on", mtu=mtu)
+            if ("idle", inner) in lines:
+                mute = bridge_port.mute(links.get(inner, {}), bridge_up=False)
+                veth = replace(veth, mute=mute)
             yield Found(veth, veth.mark.inventory == origin.inventory)
 
 
