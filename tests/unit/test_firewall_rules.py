@@ -214,7 +214,7 @@ def test_a_rule_of_ufw_without_its_claim_is_known_by_its_comment() -> None:
 )
 def test_a_rule_of_ufw_that_provision_never_writes_is_the_users(rule: str) -> None:
     """Whatever a person has written as its comment: `destroy` could not even name it to ufw."""
-    comment = "provision:two".encode().hex()
+    comment = b"provision:two".hex()
     found = _found(f"ufw {rule} comment={comment}\n").values()
     assert [entry.ours for entry in found] == [False]
 
