@@ -196,7 +196,6 @@ class Method(ABC):
         if not self.on_hosts_lan:
             devices = self.tunnel_links(inventory, network)
             yield from docker_bridge.networkd_problems(inventory, network, facts, devices)
-            yield from docker_bridge.egress_problems(inventory, network, facts)
             needs = self.firewall_needs(inventory, network, facts)
             bound = self.is_bound_to_nics(network, facts)
             yield from second_nics.problems(inventory, network, facts, needs, bound=bound)

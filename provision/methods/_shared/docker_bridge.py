@@ -282,19 +282,6 @@ def networkd_problems(
         )
 
 
-def egress_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
-    """Yield the NICs of default routes that forward nothing: no answer reaches a container."""
-    devices = {route.dev for route in facts.default_routes} if network.egress != "none" else set()
-    # Those of the network are settings of ours.
-    for dev in sorted(devices & facts.not_forwarding - {*nics(inventory, network, facts)}):
-        yield Problem(
-            facts.host,
-            f"{dev} does not forward, so containers of network {network.name} get no answers from "
-            "outside of it",
-            f"run `sysctl -w {forwarding_key(dev)}=1` on {facts.host}, or write egress: none",
-        )
-
-
 def peer_problems(
     inventory: Inventory,
     network: Network,
