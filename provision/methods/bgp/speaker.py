@@ -63,8 +63,8 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
 def routed_peers(inventory: Inventory, network: Network, host: str) -> frozenset[IPv4Address]:
     """The addresses of the hosts on other links than that of `host`."""
     address, every = inventory.hosts[host].address, inventory.addresses[network.name]
-    own = next((link for link in links(network) if address in link), None)
-    return _beyond(every, own) if own else frozenset()
+    link = next((each for each in links(network) if address in each), None)
+    return _beyond(every, link) if link else frozenset()
 
 
 @lru_cache(1 << 8)

@@ -61,9 +61,8 @@ for path in /sys/class/net/{PREFIX}*; do
   ip -d -j link show dev "$dev" | sed 's/^/link /'
   outer=$(ip -o link show dev "$dev" | sed 's/^[^@]*@\([^:]*\):.*/\1/')
   if mtu=$(cat "/sys/class/net/$outer/mtu" 2>/dev/null); then echo "outer $dev $mtu"; fi
-  if command -v ethtool >/dev/null 2>&1; then
+  ! command -v ethtool >/dev/null 2>&1 ||
     ethtool -k "$dev" | sed -n "s/^tx-checksumming: \(o[nf]*\).*/checksums $dev \1/p"
-  fi
   {bridge_port.IDLE_BRIDGE}
 done
 need_ovs

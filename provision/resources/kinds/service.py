@@ -179,7 +179,7 @@ def _known(text: str, origin: Origin) -> dict[str, Mark]:
     followers = {
         line.removeprefix("follower ") for line in text.splitlines() if line.startswith("follower ")
     } - {follower_name(origin.inventory)}
-    others = [name.removesuffix("follow.service") for name in followers]
+    prefixes = [name.removesuffix("follow.service") for name in followers]
     names = {
         service_name(origin.inventory, network, program): Mark(origin.inventory, network)
         for network, _ in origin.networks
@@ -189,7 +189,7 @@ def _known(text: str, origin: Origin) -> dict[str, Mark]:
         name: mark
         for name, mark in names.items()
         # Of another inventory, the name also has a network and a program.
-        if not any(name.startswith(other) and "-" in name[len(other) :] for other in others)
+        if not any(name.startswith(start) and "-" in name[len(start) :] for start in prefixes)
     }
 
 

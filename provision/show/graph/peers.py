@@ -215,8 +215,8 @@ def _ranges(
 def _longest(by_range: Mapping[IPv4Network, _T], network: IPv4Network) -> _T | None:
     """What the longest range has that contains a network."""
     for prefix in range(network.prefixlen, -1, -1):
-        if found := by_range.get(network.supernet(new_prefix=prefix)):
-            return found
+        if entry := by_range.get(network.supernet(new_prefix=prefix)):
+            return entry
     return None
 
 
