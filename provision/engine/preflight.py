@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from provision import methods
-from provision.engine import container_interfaces, docker_settings, firewalls, guests, kept_subnets
+from provision.engine import (
+    container_interfaces,
+    docker_settings,
+    egress,
+    firewalls,
+    guests,
+    kept_subnets,
+)
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
@@ -63,6 +70,7 @@ def warnings(inventory: Inventory, facts: Mapping[str, HostFacts]) -> Iterator[P
     """Yield what will break a network later, but does not forbid a change."""
     for host_facts in facts.values():
         yield from firewalls.host_problems(host_facts)
+        yield from egress.warnings(inventory, host_facts)
     for network in inventory.networks.values():
         yield from methods.access_warnings(inventory, network, facts)
         for host in network.hosts:

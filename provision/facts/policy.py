@@ -73,9 +73,16 @@ class PolicyRule:
         return overlaps and not self.special and self.interface in ("", interface)
 
     def covers(self, source: IPv4Network, target: IPv4Network, interface: str) -> bool:
-        """True if the rule takes all ordinary packets between these networks."""
+        """True if the rule takes all ordinary packets between these networks.
+
+        An empty `interface` stands for any.
+        """
+        if self.inverted:
+            apart = not (source.overlaps(self.source) and target.overlaps(self.target))
+            comes_elsewhere = interface and self.interface not in ("", interface)
+            return self.special or apart or bool(comes_elsewhere)
         inside = source.subnet_of(self.source) and target.subnet_of(self.target)
-        return (inside or self.inverted) and self.matches(source, target, interface)
+        return inside and self.matches(source, target, interface)
 
 
 @dataclass(frozen=True, slots=True)

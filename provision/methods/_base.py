@@ -15,7 +15,7 @@ from provision.facts.host import HostFacts, PortNic
 from provision.facts.probe import FactsProbe
 from provision.methods._parts import ClashKey, Facts, HostCheck, Row
 from provision.methods._shared import docker_bridge, firewall_needs, second_nics, subnets
-from provision.methods._shared.setting_problems import policy_problems, setting_warnings
+from provision.methods._shared.setting_problems import networkd_problems, policy_problems
 from provision.model import names
 from provision.model.findings import BadValueError, Finding, Loc
 from provision.model.inventory import Inventory, LocalBinary, Network
@@ -196,7 +196,7 @@ class Method(ABC):
         # A bridge on the LAN has files of networkd from provision itself.
         if not self.on_hosts_lan:
             devices = self.tunnel_links(inventory, network)
-            yield from setting_warnings(inventory, network, facts, devices)
+            yield from networkd_problems(inventory, network, facts, devices)
             needs = self.firewall_needs(inventory, network, facts)
             bound = self.is_bound_to_nics(network, facts)
             yield from second_nics.problems(inventory, network, facts, needs, bound=bound)

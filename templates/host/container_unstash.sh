@@ -26,17 +26,23 @@ else
 fi
 docker update --restart "$restart" "$id" >/dev/null || exit
 case $status in running | paused | restarting) ;; *) exit 0 ;; esac
+started() { docker start "$id" >/dev/null; }
 # A stopped container keeps the id of its network: if that was made anew it does not start before it
 # is connected to the new one (seen with Docker 20.10, 26.1 and 28.5).
-docker start "$id" >/dev/null 2>&1 || {
-  net=$(network_id "$network") || exit
+reconnected() {
+  net=$(network_id "$network") || return
   [ -z "$net" ] || [ "$network" = bridge ] || is_owned network "$net" "$inventory" || {
     echo "Docker's network $network is not of this inventory: container $name stays stopped" >&2
-    exit 1
+    return 1
   }
   docker network disconnect --force "$network" "$id"
   if [ "$mac" != - ]; then perl -e "$connect" "$network" "$id" "$address" "$mac"
   elif [ "$address" != - ]; then docker network connect --ip "$address" "$network" "$id"
-  else docker network connect "$network" "$id"; fi && docker start "$id" >/dev/null || exit
+  else docker network connect "$network" "$id"; fi
+}
+started 2>/dev/null || {
+  # Nothing is to be connected: Docker tells what else the start lacks.
+  case $network in host | none | container:*) ;; *) reconnected || exit ;; esac
+  started || exit
 }
 [ "$status" != paused ] || docker pause "$id" >/dev/null

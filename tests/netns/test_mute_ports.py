@@ -74,3 +74,20 @@ def test_a_nic_that_is_mute_is_healed_where_it_is(namespace: Namespace, settings
     healed(namespace, damaged, wanted, "up1")
     namespace.sh("ip link set up0 down")
     assert namespace.existing(LanBridge)["br0"][0] == wanted
+
+
+@pytest.mark.parametrize("stp", [0, 1])
+def test_ports_of_a_bridge_that_is_down_are_not_mute(namespace: Namespace, stp: int) -> None:
+    """The kernel has disabled them, and enables them with the bridge: nothing is to be healed."""
+    of_vxlan = replace(vxlan(), master="br0", address=None)
+    namespace.sh(
+        f"ip link add br0 type bridge stp_state {stp}; ip link set br0 up\n"
+        f"ip link set up1 master br0 up; mkdir -p {ORIGINALS}/{NAME}/uplink\n"
+        f"echo {shlex.quote(json.dumps(RECORD))} >{ORIGINALS}/{NAME}/uplink/br0"
+    )
+    namespace.do(of_vxlan.create())
+    namespace.sh("ip link set br0 down")
+    assert '"disabled"' in namespace.sh(PORT.format("up1"))
+    bridge, _ = namespace.existing(LanBridge)["br0"]
+    assert isinstance(bridge, LanBridge) and bridge.mute == ()
+    assert namespace.existing(Vxlan)[of_vxlan.name] == (of_vxlan, True)

@@ -111,6 +111,16 @@ def test_a_new_host_on_either_link_changes_no_other(tmp_path: Path) -> None:
         assert needs[0] == needs[1]
 
 
+def test_the_first_host_of_a_link_changes_no_other(tmp_path: Path) -> None:
+    """Also with BFD, whose settings for hosts across a router are there from the beginning."""
+    keys = "\n    ".join((LINKS, ROUTERS, "bfd: true", "#"))
+    new = ("# h4: {address: 10.78.0.14}", "h4: {address: 10.79.0.14}")
+    before, after = (example(tmp_path, ("# asn: 64512", keys), *more) for more in ((), (new,)))
+    old, later = (wanted(each, routed(each)) for each in (before, after))
+    assert {ref: later[ref] for ref in old} == old
+    assert {ref.host for ref in later.keys() - old.keys()} == {"h4"}
+
+
 def test_bfd_across_a_router_has_another_port(tmp_path: Path) -> None:
     """A host of the reflectors' link has a session without hops, the other one with them."""
     inventory = linked(tmp_path, "bfd: true", changes=(NEW_HOSTS,))

@@ -60,3 +60,24 @@ def test_an_interface_whose_port_is_mute_is_made_again(path: Path) -> None:
         is_port = wanted.link_type == "bridge" and bool(wanted.parent)
         assert damaged == (replace(wanted, parent="") if is_port else wanted)
     assert any(each not in whole.values() for each in mute)
+
+
+@pytest.mark.parametrize("path", CAPTURES[OvsVeth], ids=lambda path: path.stem)
+def test_a_pair_whose_bridge_is_down_is_not_mute(path: Path) -> None:
+    """The bridge has disabled the port, which carries frames again as soon as it is up."""
+    text = path.read_text().replace('"state":"forwarding"', '"state":"disabled"')
+    pairs = [each for each in found(OvsVeth, path, text) if isinstance(each, OvsVeth)]
+    assert pairs and all(each.mute == "state 0" for each in pairs)
+    idle = "".join(f"idle {each.inner}\n" for each in pairs)
+    assert found(OvsVeth, path, text + idle) == [replace(each, mute="") for each in pairs]
+
+
+@pytest.mark.parametrize("path", CAPTURES[Attachment], ids=lambda path: path.stem)
+def test_an_interface_whose_bridge_is_down_is_not_made_again(path: Path) -> None:
+    """The bridge alone has to be set up."""
+    text = path.read_text()
+    disabled = text.replace('"state":"forwarding"', '"state":"disabled"')
+    up = '"ifname":"bri0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"]'
+    assert up in text and found(Attachment, path, disabled) != found(Attachment, path, text)
+    down = disabled.replace(up, up.replace(',"UP","LOWER_UP"', ""))
+    assert found(Attachment, path, down) == found(Attachment, path, text)

@@ -296,3 +296,20 @@ def test_a_container_comes_back_on_our_network_alone(
     process = sh(text, tmp_path, "web", "web.provision-7", "demo", *settings)
     made = "network connect blue 0a1" in (tmp_path / "changes").read_text()
     assert process.returncode == 1 and made == connected, process
+
+
+@pytest.mark.parametrize("network", ["none", "host", "container:db"])
+def test_docker_tells_why_a_container_without_a_network_does_not_start(
+    tmp_path: Path, network: str
+) -> None:
+    """Docker's own networks have no label, and cannot be connected anew."""
+    start = "start*) echo 'no such device' >&2; exit 1"
+    text = STASHED.replace("start*) exit 1", start).replace("blue'", f"blue\n0c4 {network}'")
+    (tmp_path / "docker").write_text(text.replace("echo '0c3", "printf '0c3"))
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "label").write_text("\n")
+    settings = ("no", "running", network, "-", "-", "")
+    program = container_programs.UNSTASH
+    process = sh(program, tmp_path, "web", "web.provision-7", "demo", *settings)
+    assert (process.returncode, process.stderr) == (1, "no such device\n")
+    assert "network" not in (tmp_path / "changes").read_text()

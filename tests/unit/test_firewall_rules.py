@@ -203,6 +203,30 @@ def test_a_rule_of_ufw_without_its_claim_is_known_by_its_comment() -> None:
     assert not _found(f"claim one {CLAIM}\n{of_two}")[f"ufw {VXLAN}"].ours
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "route:allow any any 172.20.0.0/16 any 10.78.0.0/24 in_eth1!out_br0",
+        "deny udp 4789 0.0.0.0/0 any 10.78.0.0/24 in",
+        "limit tcp 22 0.0.0.0/0 any 0.0.0.0/0 in",
+        "allow tcp 22 0.0.0.0/0 any 10.78.0.0/24 in_eth1",
+    ],
+)
+def test_a_rule_of_ufw_that_provision_never_writes_is_the_users(rule: str) -> None:
+    """Whatever a person has written as its comment: `destroy` could not even name it to ufw."""
+    comment = b"provision:two".hex()
+    found = _found(f"ufw {rule} comment={comment}\n").values()
+    assert [entry.ours for entry in found] == [False]
+
+
+@pytest.mark.parametrize("comment", ["provision:two/blue", "provision:two for SSH", "provision:"])
+def test_a_comment_of_a_person_is_no_mark(comment: str) -> None:
+    """The mark of a rule is the inventory alone."""
+    line = "ufw allow tcp 22 0.0.0.0/0 any 10.78.0.0/24 in comment="
+    (entry,) = _found(f"{line}{comment.encode().hex()}\n").values()
+    assert not entry.ours
+
+
 def test_docker_is_restarted_only_with_consent() -> None:
     """Otherwise `apply` refuses before it arms a guard, and names the command."""
     change = _change(None, DockerFirewall("h1"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from provision.engine import preflight
 from provision.facts import firewall
 from provision.facts.lines import KeyedLines
+from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.inventory.load import load
 from provision.resources.base import Origin
 from provision.resources.kinds.sysctl import Sysctl, forwarding_key
@@ -174,3 +176,46 @@ def test_a_nic_of_the_default_route_that_does_not_forward_is_named(
     warnings = [str(warning) for warning in preflight.warnings(inventory, facts)]
     message = "h1: eth0 does not forward, so containers of network blue get no answers"
     assert [text.startswith(message) for text in warnings] == [True] * warned
+
+
+FORWARDED = {
+    # h1 reaches h3 by eth0, so the other network lets that forward for all.
+    "another network": ("routes", "egress: none, hosts: [h1, h3]", ""),
+    "its access": ("routes", "egress: none, hosts: [h1, h2], access: [eth0]", ""),
+    # By the NIC, only its tunnel comes in.
+    "a tunnel": ("vxlan", "egress: none, hosts: [h1, h3]", "blue"),
+    "nothing": ("routes", "egress: none, hosts: [h1, h2]", "blue"),
+    "a tunnel of its own": ("vxlan", "hosts: [h1, h3]", "blue red"),
+}
+
+
+@pytest.mark.parametrize("by", FORWARDED)
+def test_a_nic_that_any_network_lets_forward_is_not_named(tmp_path: Path, by: str) -> None:
+    """A setting is of the host. That the NIC did not forward before is known by its record."""
+    method, keys, warned = FORWARDED[by]
+    expected = [f"of network {name} get no" for name in warned.split()]
+    path = tmp_path / "demo.yml"
+    path.write_text(
+        "name: demo\nhosts: {h1: {address: 10.78.0.11}, h2: {address: 10.78.0.12}, "
+        "h3: {address: 10.79.0.13}}\nnetworks:\n"
+        "  blue: {method: routes, cidr: 172.20.0.0/16, hosts: [h1, h2]}\n"
+        f"  red: {{method: {method}, cidr: 172.21.0.0/16, {keys}}}\n"
+    )
+    inventory = load(path)
+    facts = case_facts(inventory, {"docker": dict.fromkeys(("h1", "h2", "h3"), "26.1.5")})
+    routes = PeerRoutes.of(
+        {
+            IPv4Address("10.78.0.12"): PeerRoute("eth1", None),
+            IPv4Address("10.79.0.13"): PeerRoute("eth0", None),
+        }
+    )
+    facts["h1"] = replace(
+        facts["h1"],
+        default_routes=(NicRoute("default", "10.0.2.2", dev="eth0"),),
+        not_forwarding=frozenset({"eth0"}),
+        peer_routes=routes,
+    )
+    warnings = [str(warning) for warning in preflight.warnings(inventory, facts)]
+    named = [text for text in warnings if "eth0 does not forward" in text]
+    assert len(named) == len(expected)
+    assert all(end in text for end, text in zip(expected, named, strict=True))

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from provision.facts.topology import WireguardPeer
 from provision.facts.topology_probe import parse
 from provision.inventory.load import load
 from provision.show.graph.draw import drawing
 from provision.show.graph.formats import FORMATS, text
+from provision.show.graph.peers import Peers
 from provision.show.view import View
 from tests.graph_paths import path
 
@@ -122,3 +126,35 @@ def test_a_host_that_passes_packets_on_is_on_the_way(tmp_path: Path) -> None:
     hosts["h3"] = hosts["h3"].replace(f"wg_peer wg-priva-vfdihm {KEYS['h2']}", "wg_gone")
     broken = text(drawing(view_of(tmp_path, inventory, hosts)))
     assert "h2 BROKEN" in broken and "h3 BROKEN" not in broken.split("h2 ")[0]
+
+
+class CountedPeers(tuple[WireguardPeer, ...]):
+    """The peers of a device, and how often all devices' were gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[WireguardPeer]:
+        """Go through them."""
+        CountedPeers.times += 1
+        return super().__iter__()
+
+
+def test_the_peers_of_a_device_are_gone_through_once(tmp_path: Path) -> None:
+    """Not for each pair of hosts: a fleet of 200 has 40,000 pairs, and as many peers."""
+    inventory, hosts = outputs("healthy-wireguard")
+    view = view_of(tmp_path, inventory, hosts)
+    for name, topology in view.topologies.items():
+        tunnels = tuple(
+            replace(end, wireguard=replace(end.wireguard, peers=CountedPeers(end.wireguard.peers)))
+            if end.wireguard
+            else end
+            for end in topology.tunnels
+        )
+        assert tunnels and isinstance(view.topologies, dict)
+        view.topologies[name] = replace(topology, tunnels=tunnels)
+    peers = Peers(view)
+    (tunnel,) = (end for end in view.topologies["h1"].tunnels if end.wireguard)
+    (route,) = (each for each in peers.routes("h1") if each.route.dev == tunnel.device)
+    for _ in range(100):
+        assert peers.delivers("h1", route, "h2") and peers.reaches("h1", tunnel, "h2")
+    assert 0 < CountedPeers.times <= 2 * len(hosts)

@@ -106,3 +106,26 @@ def test_an_empty_unit_file_is_known_by_its_name(path: Path) -> None:
     # Without the network in the file, or as another inventory's, nothing tells whose it is.
     for other in (replace(origin, networks=()), replace(origin, inventory="other")):
         assert not [entry for entry in Service.parse(empty, other) if entry.ours]
+
+
+EMPTY = "644  /etc/systemd/system/provision-shop-web-api-dns.service\n"
+
+
+@pytest.mark.parametrize(
+    ("followers", "inventory", "network", "ours"),
+    [
+        ("shop", "shop", "web-api", True),
+        ("shop other shop-web-api shop-w", "shop", "web-api", True),
+        ("shop shop-web", "shop", "web-api", False),
+        ("shop shop-web", "shop-web", "api", False),
+        ("shop-web", "shop-web", "api", True),
+    ],
+)
+def test_an_empty_unit_file_of_two_inventories_is_of_none(
+    followers: str, inventory: str, network: str, ours: bool
+) -> None:
+    """Its name may be that of network web-api of shop, and of network api of shop-web."""
+    there = "".join(f"follower provision-{name}-follow.service\n" for name in followers.split())
+    origin = Origin("host", inventory, ((network, IPv4Network("172.22.0.0/16")),))
+    (entry,) = Service.parse(EMPTY + there, origin)
+    assert entry.ours is ours

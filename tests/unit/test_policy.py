@@ -17,6 +17,10 @@ RULES = {
     "long": '{"priority":82,"src":"all","table":"254","suppress_prefixlen":24}',
     "bypass": '{"priority":84,"src":"all","dst":"172.16.0.0","dstlen":12,"table":"254"}',
     "half": '{"priority":85,"src":"all","dst":"172.20.1.0","dstlen":25,"table":"254"}',
+    "not ours": '{"priority":87,"not":null,"src":"172.20.0.0","srclen":16,"table":"254"}',
+    "not half": '{"priority":88,"not":null,"src":"172.20.0.128","srclen":25,"table":"254"}',
+    "not others": '{"priority":89,"not":null,"src":"10.9.0.0","srclen":16,"table":"254"}',
+    "not vpn": '{"priority":89,"not":null,"src":"all","fwmark":"0xca6c","table":"254"}',
     "marked main": '{"priority":86,"src":"all","fwmark":"0x1","table":"254"}',
     "wireguard": '{"priority":90,"not":null,"src":"all","fwmark":"0xca6c","table":"51820"}',
     "source": '{"priority":100,"src":"172.20.0.0","srclen":16,"table":"100"}',
@@ -97,6 +101,10 @@ def test_a_copy_of_the_default_route_takes_packets_before_the_first_apply(
         (("half", "wireguard"), (90, "wg0")),
         (("wireguard", "bypass"), (90, "wg0")),
         (("marked main", "wireguard"), (90, "wg0")),
+        (("not ours", "wireguard"), (90, "wg0")),
+        (("not half", "wireguard"), (90, "wg0")),
+        (("not others", "wireguard"), None),
+        (("not vpn", "wireguard"), None),
     ],
 )
 def test_a_rule_for_the_main_table_keeps_what_a_vpn_would_take(

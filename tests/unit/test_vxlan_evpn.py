@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from provision.engine import preflight
 from provision.engine.desired import wanted
 from provision.engine.plan import Change, plan
 from provision.facts.host import HostFacts
+from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.inventory.load import load
 from provision.methods._shared import frr_facts
 from provision.methods._shared.frr_facts import FrrFacts
@@ -229,6 +231,28 @@ def test_bfd_across_a_router_has_another_port(tmp_path: Path) -> None:
     }
     assert not preflight.problems(inventory, states)
     assert set(ports["h2"]) == {(3784,)} and set(ports["h3"]) == {(3784, 4784)}
+
+
+def test_a_host_behind_a_router_changes_only_reflectors(tmp_path: Path) -> None:
+    """A host has sessions with reflectors alone: h3 needs nothing for h4, which is far."""
+    inventory = example(
+        tmp_path,
+        ("# asn: 64512", "bfd: true #"),
+        ("# h4: {address: 10.78.0.14}", "h4: {address: 10.78.0.14}"),
+    )
+    near, states = facts(inventory, CASE), facts(inventory, CASE)
+    far = PeerRoute("eth1", IPv4Address("10.78.0.1"))
+    for name in ("h1", "h2", "h3"):
+        routes = {**dict(near[name].peer_routes.items()), IPv4Address("10.78.0.14"): far}
+        states[name] = replace(near[name], peer_routes=PeerRoutes.of(routes))
+    before, after = wanted(inventory, near), wanted(inventory, states)
+    changed = {ref.host for ref in before if ref.kind == "file" and after[ref] != before[ref]}
+    assert changed == {"h1", "h2"}
+    network = inventory.networks["lan"]
+    needs = [
+        list(VxlanMethod().firewall_needs(inventory, network, s["h3"])) for s in (near, states)
+    ]
+    assert needs[0] == needs[1]
 
 
 def test_a_host_with_an_frr_of_others_is_refused(tmp_path: Path) -> None:

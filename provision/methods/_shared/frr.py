@@ -124,8 +124,13 @@ class Speaker:
         text = render("bgp/zebra.conf.j2", mark=self.mark, several_links=several_links)
         return self.file("zebra.conf", text)
 
-    def bfdd(self, routed: Collection[IPv4Address] = ()) -> tuple[File, ...]:
-        """The file of bfdd, if the network has BFD; `routed` are the hosts behind a router."""
+    def bfdd(
+        self, routed: Collection[IPv4Address] = (), *, several_links: bool = False
+    ) -> tuple[File, ...]:
+        """The file of bfdd, if the network has BFD; `routed` are the hosts behind a router.
+
+        With `several_links` such hosts may also come later, and change nothing then.
+        """
         if not self.bfdd_path:
             return ()
         text = render(
@@ -134,6 +139,7 @@ class Speaker:
             address=self.inventory.hosts[self.host].address,
             peers=() if self.reflects else self.peers,
             routed=tuple(map(str, routed)),
+            crosses_routers=bool(routed) or several_links,
             group=GROUP,
             multiplier=BFD_MULTIPLIER,
             interval_ms=BFD_INTERVAL_MS,

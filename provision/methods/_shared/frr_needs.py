@@ -47,6 +47,13 @@ def ports(network: Network, host: str) -> tuple[str, ...]:
 def behind_routers(
     inventory: Inventory, network: Network, facts: HostFacts
 ) -> frozenset[IPv4Address]:
-    """The addresses of the peers to which the host's routes lead by a router."""
+    """The addresses of the hosts with a session to which the host's routes lead by a router.
+
+    A host has sessions with the reflectors, and a reflector with all: `bgp_sessions.partners`.
+    """
+    known = reflectors(network)
+    partners = inventory.addresses[network.name]
+    if facts.host not in known:
+        partners = frozenset(inventory.hosts[name].address for name in known)
     routed = [peers for route, peers in facts.peer_routes.groups.items() if route.via]
-    return frozenset().union(*routed) & inventory.addresses[network.name]
+    return frozenset().union(*routed) & partners

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from provision.facts.host import HostFacts
-from provision.methods._shared.docker_bridge import bridge_name, nics
+from provision.methods._shared.docker_bridge import bridge_name
 from provision.model.inventory import Inventory, Network
 from provision.model.needs import Need, Transit
 from provision.model.problems import Problem
-from provision.resources.kinds.sysctl import forwarding_key
 
 
 def policy_problems(
@@ -38,15 +37,7 @@ def policy_problems(
             )
 
 
-def setting_warnings(
-    inventory: Inventory, network: Network, facts: HostFacts, devices: tuple[str, ...]
-) -> Iterator[Problem]:
-    """Yield the settings that will break the host's part later; `devices` are those of a tunnel."""
-    yield from _networkd_problems(inventory, network, facts, devices)
-    yield from _egress_problems(inventory, network, facts)
-
-
-def _networkd_problems(
+def networkd_problems(
     inventory: Inventory, network: Network, facts: HostFacts, devices: tuple[str, ...]
 ) -> Iterator[Problem]:
     """Yield the file by which systemd-networkd manages the bridge, or one of a tunnel's `devices`.
@@ -66,17 +57,4 @@ def _networkd_problems(
             f"let that file match the NICs only, or write `[Match]`, `Name={names}`, "
             "`[Link]`, `Unmanaged=yes` to /etc/systemd/network/01-unmanaged.network, and run "
             "`networkctl reload`",
-        )
-
-
-def _egress_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:
-    """Yield the NICs of default routes that forward nothing: no answer reaches a container."""
-    devices = {route.dev for route in facts.default_routes} if network.egress != "none" else set()
-    # Those of the network are settings of ours.
-    for dev in sorted(devices & facts.not_forwarding - {*nics(inventory, network, facts)}):
-        yield Problem(
-            facts.host,
-            f"{dev} does not forward, so containers of network {network.name} get no answers from "
-            "outside of it",
-            f"run `sysctl -w {forwarding_key(dev)}=1` on {facts.host}, or write egress: none",
         )

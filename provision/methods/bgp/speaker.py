@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
 from provision.facts.host import HostFacts
@@ -18,7 +19,6 @@ from provision.methods.bgp.options import (
     links,
     options,
     routers_of,
-    same_link,
 )
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
@@ -39,7 +39,8 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
     bgpd = speaker.file("bgpd.conf", _bgpd_conf(inventory, network, facts))
     zebra = speaker.zebra(several_links=bool(links(network)))
     files = (zebra, bgpd, _program(speaker, routers))
-    optional = speaker.bfdd(routed_peers(inventory, network, facts.host))
+    routed = routed_peers(inventory, network, facts.host)
+    optional = speaker.bfdd(routed, several_links=bool(links(network)))
     yield from (*files, *optional)
     secrets = speaker.secrets()
     yield from secrets
@@ -61,11 +62,15 @@ def resources(inventory: Inventory, network: Network, facts: HostFacts) -> Itera
 
 def routed_peers(inventory: Inventory, network: Network, host: str) -> frozenset[IPv4Address]:
     """The addresses of the hosts on other links than that of `host`."""
-    if not links(network):
-        return frozenset()
-    address = inventory.hosts[host].address
-    every = inventory.addresses[network.name]
-    return frozenset(each for each in every if not same_link(network, address, each))
+    address, every = inventory.hosts[host].address, inventory.addresses[network.name]
+    link = next((each for each in links(network) if address in each), None)
+    return _beyond(every, link) if link else frozenset()
+
+
+@lru_cache(1 << 8)
+def _beyond(addresses: frozenset[IPv4Address], link: IPv4Network) -> frozenset[IPv4Address]:
+    """The addresses that are not on a link, once for all hosts of it."""
+    return frozenset(address for address in addresses if address not in link)
 
 
 def router_problems(inventory: Inventory, network: Network, facts: HostFacts) -> Iterator[Problem]:

@@ -229,9 +229,15 @@ def _ufw_rule(line: str) -> str:
 
 
 def _ufw_owner(line: str) -> str:
-    """The inventory that a line of user.rules names in its comment; empty: none."""
+    """The inventory whose mark the comment of a line of user.rules is; empty: none.
+
+    A rule of another form than `_ufw_tuple` has is the user's, who may comment it with any text.
+    """
     _, _, encoded = line.partition(" comment=")
+    if not _UFW_RULE.fullmatch(_ufw_rule(line)):
+        return ""
     try:
-        return Mark.of_tag(bytes.fromhex(encoded).decode()).inventory
+        mark = Mark.of_tag(bytes.fromhex(encoded).decode())
     except ValueError:
         return ""
+    return "" if mark.network else mark.inventory

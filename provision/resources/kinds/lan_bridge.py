@@ -254,16 +254,19 @@ def _bridge(
         present=edited,
         follows=rules_before(origin.host, nic, origin.inventory, dict(origin.networks)),
         untagged=ports is None or _takes_untagged(nic, bridge, ports),
-        mute=tuple(_mute(nic, bridge, lines)),
+        mute=tuple(_mute(nic, bridge, lines, links.get(bridge, {}).get("flags", ()))),
     )
 
 
-def _mute(nic: OriginalNic, bridge: str, lines: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _mute(
+    nic: OriginalNic, bridge: str, lines: list[tuple[str, str]], flags: Iterable[str]
+) -> Iterator[tuple[str, str]]:
     """Yield the settings that stop frames at the ports of the NIC and of the host's veth."""
     printed = next(iter(lines_of("ports", bridge, lines)), "") or "[]"
     names = {nic.nic, nic.host_veth.peer if nic.host_veth else ""}
     for port in json.loads(printed):
-        if port.get("ifname") in names and (text := bridge_port.mute_port(port)):
+        text = bridge_port.mute_port(port, bridge_up="UP" in flags)
+        if port.get("ifname") in names and text:
             yield port["ifname"], text
 
 

@@ -61,9 +61,9 @@ for path in /sys/class/net/{PREFIX}*; do
   ip -d -j link show dev "$dev" | sed 's/^/link /'
   outer=$(ip -o link show dev "$dev" | sed 's/^[^@]*@\([^:]*\):.*/\1/')
   if mtu=$(cat "/sys/class/net/$outer/mtu" 2>/dev/null); then echo "outer $dev $mtu"; fi
-  if command -v ethtool >/dev/null 2>&1; then
+  ! command -v ethtool >/dev/null 2>&1 ||
     ethtool -k "$dev" | sed -n "s/^tx-checksumming: \(o[nf]*\).*/checksums $dev \1/p"
-  fi
+  {bridge_port.IDLE_BRIDGE}
 done
 need_ovs
 shared {" ".join(ovsdb.TABLES)}
@@ -202,6 +202,9 @@ done
             veth = _veth(inner, links.get(inner, {}), ports.get(inner), origin.host)
             mtu = min(veth.mtu, outer_mtus.get(inner, veth.mtu))
             veth = replace(veth, checksum_offload=offloads.get(inner) == "on", mtu=mtu)
+            if ("idle", inner) in lines:
+                mute = bridge_port.mute(links.get(inner, {}), bridge_up=False)
+                veth = replace(veth, mute=mute)
             yield Found(veth, veth.mark.inventory == origin.inventory)
 
 

@@ -10,7 +10,13 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Ref, Resource
 from provision.resources.lib import systemd_units
 from provision.resources.lib.base64_text import decode_text
-from provision.resources.on_hosts import KINDS_ON_HOSTS, UNIT_FOLDER, Mark, service_name
+from provision.resources.on_hosts import (
+    KINDS_ON_HOSTS,
+    UNIT_FOLDER,
+    Mark,
+    follower_name,
+    service_name,
+)
 from provision.resources.steps import Put, Run, Steps, sh
 
 PROGRAMS = ("etcd", "flanneld", "wireguard", "dns", "bgp", "evpn")
@@ -68,6 +74,9 @@ for path in {UNIT_FOLDER}/provision-"$name"-*.service; do
   files "$path"
 done
 [ $# = 0 ] || systemctl show --property Id,ActiveState,UnitFileState "$@"
+for path in {UNIT_FOLDER}/provision-*-follow.service; do
+  [ ! -f "$path" ] || echo "follower ${{path##*/}}"
+done
 """
 
     fingerprint: ClassVar[str] = rf"""
@@ -151,23 +160,36 @@ done
 
     @classmethod
     def parse(cls, text: str, origin: Origin) -> Iterable[Found]:
-        units = systemd_units.unit_properties(text)
+        units, known = systemd_units.unit_properties(text), _known(text, origin)
         for line in text.splitlines():
             if f" {UNIT_FOLDER}/" in line:
                 _, encoded, path = line.split(" ", 2)
                 name = path.rsplit("/", 1)[1]
                 service = _service(name, decode_text(encoded), units.get(name, {}), origin.host)
-                if not service.text and name in (known := _known(origin)):
+                if not service.text and name in known:
                     service = replace(service, mark=known[name])
                 yield Found(service, ours=service.mark.inventory == origin.inventory)
 
 
-def _known(origin: Origin) -> dict[str, Mark]:
-    """The marks of the services that the inventory may have: an empty file has lost its own."""
-    return {
+def _known(text: str, origin: Origin) -> dict[str, Mark]:
+    """The marks of the services that only this inventory may have: an empty file has lost its own.
+
+    A name with several hyphens may also be that of another inventory with a follower on the host.
+    """
+    followers = {
+        line.removeprefix("follower ") for line in text.splitlines() if line.startswith("follower ")
+    } - {follower_name(origin.inventory)}
+    prefixes = [name.removesuffix("follow.service") for name in followers]
+    names = {
         service_name(origin.inventory, network, program): Mark(origin.inventory, network)
         for network, _ in origin.networks
         for program in PROGRAMS
+    }
+    return {
+        name: mark
+        for name, mark in names.items()
+        # Of another inventory, the name also has a network and a program.
+        if not any(name.startswith(start) and "-" in name[len(start) :] for start in prefixes)
     }
 
 

@@ -67,6 +67,7 @@ for path in /sys/class/net/{PREFIX}*; do
   ip -d -j address show dev "$dev" | sed 's/^/link /'
   ip -4 -j neighbour show dev "$dev" nud permanent | sed "s/^/neighbours $dev /"
   bridge fdb show dev "$dev" | sed "s/^/forward $dev /"
+  {bridge_port.IDLE_BRIDGE}
 done
 """
 
@@ -230,7 +231,7 @@ done
                 neighbours = permanent_neighbours(_rests("neighbours", device, lines))
                 forwards = static_forwards(_rests("forward", device, lines), neighbours)
                 ordered = tuple(sorted(forwards, key=attrgetter("order")))
-                vxlan = _vxlan(link, ordered, origin.host)
+                vxlan = _vxlan(link, ordered, origin.host, bridge_up=("idle", device) not in lines)
                 ours = vxlan.mark.inventory == origin.inventory
                 yield Found(vxlan, ours or _has_lost_mark(vxlan, origin))
 
@@ -247,7 +248,9 @@ def _rests(key: str, device: str, lines: list[tuple[str, str]]) -> list[str]:
     return [text for name, text in pairs if name == device]
 
 
-def _vxlan(link: dict[str, Any], forwards: tuple[Forward, ...], host: str) -> Vxlan:
+def _vxlan(
+    link: dict[str, Any], forwards: tuple[Forward, ...], host: str, *, bridge_up: bool
+) -> Vxlan:
     tunnel, port = link["linkinfo"]["info_data"], link["linkinfo"].get("info_slave_data", {})
     static = not port.get("neigh_suppress") or bool(port.get("learning"))
     addresses = [
@@ -270,5 +273,5 @@ def _vxlan(link: dict[str, Any], forwards: tuple[Forward, ...], host: str) -> Vx
         mark=Mark.of_tag(str(link.get("ifalias", ""))),
         up="UP" in link["flags"],
         static=static,
-        mute=bridge_port.mute(link),
+        mute=bridge_port.mute(link, bridge_up=bridge_up),
     )

@@ -16,26 +16,32 @@ _USUAL = {"flood": "on", "bcast_flood": "on", "isolated": "off", "locked": "off"
 A kernel or an iproute2 that is too old for one does not print it.
 """
 _DISABLED = "0"
+IDLE_BRIDGE = (
+    'case $(cat "$path/master/flags" 2>/dev/null) in *[02468ace]) echo "idle $dev" ;; esac'
+)
+"""Shell that prints `idle DEVICE` if the bridge of the port $dev at $path is down (IFF_UP is 1)."""
 
 
-def mute(link: Mapping[str, Any]) -> str:
+def mute(link: Mapping[str, Any], *, bridge_up: bool = True) -> str:
     """Those of an interface of `ip -d -j link`; empty for one that is no port, or as usual."""
     info = link.get("linkinfo") or {}
     if info.get("info_slave_kind") != "bridge":
         return ""
-    return mute_port({**info.get("info_slave_data", {}), "flags": link.get("flags", ())})
+    port = {**info.get("info_slave_data", {}), "flags": link.get("flags", ())}
+    return mute_port(port, bridge_up=bridge_up)
 
 
-def mute_port(port: Mapping[str, Any]) -> str:
+def mute_port(port: Mapping[str, Any], *, bridge_up: bool = True) -> str:
     """Those of a port of `bridge -d -j link`; empty for one that is as usual."""
-    return ", ".join(_words(port))
+    return ", ".join(_words(port, bridge_up))
 
 
-def _words(port: Mapping[str, Any]) -> Iterator[str]:
+def _words(port: Mapping[str, Any], bridge_up: bool) -> Iterator[str]:
     for key, usual in _USUAL.items():
         if key == "state":
-            # The kernel itself disables a port without a carrier.
-            carries = {"UP", "LOWER_UP"} <= set(port.get("flags", ()))
+            # The kernel itself disables a port without a carrier, and all ports of a bridge that
+            # is down. Under STP it refuses to enable them by hand.
+            carries = bridge_up and {"UP", "LOWER_UP"} <= set(port.get("flags", ()))
             value = _DISABLED if port.get(key) == "disabled" and carries else usual
         else:
             value = usual if key not in port else "on" if port[key] else "off"

@@ -129,9 +129,10 @@ class InterfaceProbe:
 
         Other VLANs of a port are an administrator's, and so is a bridge that gives none.
         """
-        if kind == "bridge" and bridge_port.mute(self.links.get(outer, {})):
-            return False
         bridge = self.links.get(str(self.links.get(outer, {}).get("master", "")), {})
+        is_up = "UP" in bridge.get("flags", ())
+        if kind == "bridge" and bridge_port.mute(self.links.get(outer, {}), bridge_up=is_up):
+            return False
         settings = bridge.get("linkinfo", {}).get("info_data", {})
         gives = settings.get("vlan_filtering") and settings.get("vlan_default_pvid")
         return kind != "bridge" or not gives or bool(self._vlans(outer))

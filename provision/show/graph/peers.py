@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple, TypeVar
 
 from provision.facts.topology import (
     HostTopology,
@@ -13,12 +14,14 @@ from provision.facts.topology import (
     NamespaceRoute,
     TunnelEnd,
     WireguardEnd,
+    WireguardPeer,
 )
 from provision.model.inventory import Network
 from provision.show.view import BRIDGES, View, bridge
 
 WIREGUARD = "wireguard"
 """The kind of the kernel's WireGuard devices."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,13 @@ class RouteToPeers:
     bridge: NamespaceLink
     route: NamespaceRoute
     peers: tuple[str, ...]
+
+
+class _KnownPeers(NamedTuple):
+    """The peers of a WireGuard device: their keys, and the peer of each range."""
+
+    keys: frozenset[str]
+    by_range: Mapping[IPv4Network, WireguardPeer]
 
 
 @dataclass(frozen=True)
@@ -62,11 +72,7 @@ class Peers:
 
     def route(self, host: str, network: IPv4Network) -> NamespaceRoute | None:
         """The route by which a host's packets to a network leave."""
-        routes = self._routes.get(host, {})
-        for prefix in range(network.prefixlen, -1, -1):
-            if route := routes.get(network.supernet(new_prefix=prefix)):
-                return route
-        return None
+        return _longest(self._routes.get(host, {}), network)
 
     def egress(self, host: str, remote: IPv4Address) -> NamespaceLink | None:
         """The interface by which a host's packets to an address leave."""
@@ -122,7 +128,7 @@ class Peers:
     ) -> bool:
         """The same by a WireGuard device, which may send to a host that passes the packets on."""
         subnet = self.subnet(peer, network)
-        known = end.peer(subnet) if subnet else None
+        known = _longest(self._known[id(end)].by_range, subnet) if subnet else None
         if known is None:
             return False
         relay = self._host_by_key.get(known.public)
@@ -153,7 +159,7 @@ class Peers:
         The program behind a `tun` device knows its peers, and `wg` those of WireGuard.
         """
         if tunnel.wireguard and end.wireguard:
-            return end.wireguard.public in {known.public for known in tunnel.wireguard.peers}
+            return end.wireguard.public in self._known[id(tunnel.wireguard)].keys
         return tunnel.kind in ("tun", WIREGUARD) or peer in map(self.host, tunnel.remotes)
 
     def remotes(self, tunnel: TunnelEnd) -> tuple[IPv4Address, ...]:
@@ -164,6 +170,19 @@ class Peers:
         known = ((self._host_by_key.get(p.public), p.endpoint) for p in tunnel.wireguard.peers)
         addresses = (hosts[host].address if host else endpoint for host, endpoint in known)
         return tuple(filter(None, addresses))
+
+    @cached_property
+    def _known(self) -> Mapping[int, _KnownPeers]:
+        """The peers of each WireGuard device of the view, by the identity of its end."""
+        ends = (end for topology in self.view.topologies.values() for end in topology.tunnels)
+        return {
+            id(end.wireguard): _KnownPeers(
+                frozenset(peer.public for peer in end.wireguard.peers),
+                {allowed: peer for peer in end.wireguard.peers for allowed in peer.allowed},
+            )
+            for end in ends
+            if end.wireguard
+        }
 
     @cached_property
     def _host_by_key(self) -> Mapping[str, str]:
@@ -191,6 +210,14 @@ def _ranges(
         text = "0.0.0.0/0" if route.dst == "default" else route.dst
         if route.dev and ":" not in text:
             yield IPv4Network(text, strict=False), route
+
+
+def _longest(by_range: Mapping[IPv4Network, _T], network: IPv4Network) -> _T | None:
+    """What the longest range has that contains a network."""
+    for prefix in range(network.prefixlen, -1, -1):
+        if entry := by_range.get(network.supernet(new_prefix=prefix)):
+            return entry
+    return None
 
 
 def _protocol(tunnel: TunnelEnd) -> str:
