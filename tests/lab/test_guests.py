@@ -37,9 +37,10 @@ SHOP = """docker run -d --name shop-web-1 --network shop_default -p 8080:80 busy
   sh -c 'mkdir /w; echo shop >/w/index.html; exec httpd -f -p 80 -h /w'"""
 DB = """docker run -d --name {} --network zeta --label com.docker.compose.service=db busybox \
   sleep infinity"""
+# Ranges of their own: Docker would choose those of the inventory after some tests.
 MAKE = {
-    "h1": f"docker network create shop_default; {SHOP}",
-    "h2": f"docker network create zeta; {DB.format('shop-db-1')}",
+    "h1": f"docker network create --subnet 10.213.7.0/24 shop_default; {SHOP}",
+    "h2": f"docker network create --subnet 10.213.8.0/24 zeta; {DB.format('shop-db-1')}",
 }
 NETWORKS = "docker inspect --format '{{json .NetworkSettings.Networks}}'"
 STATE = "docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.RestartCount}}'"
