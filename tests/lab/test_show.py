@@ -117,7 +117,9 @@ CUTS = {
                    " cut -d' ' -f1)",
     "wireguard": "dev=$(ls /sys/class/net | grep ^wg-);"
                  " wg set $dev peer $(wg show $dev allowed-ips | grep {subnet} | cut -f1) remove",
-    "pipework": "systemctl stop 'provision-*-follow.service'; ip link set dev eth1 nomaster",
+    # systemd-networkd would make the NIC a port again.
+    "pipework": "systemctl stop 'provision-*-follow.service' 'systemd-networkd*';"
+                " ip link set dev eth1 nomaster",
     "pipework-ovs": "systemctl stop 'provision-*-follow.service'; ovs-vsctl del-port eth1",
 }  # fmt: skip
 """Commands on h1 that cut its containers off from those of h2, by example.
@@ -156,6 +158,7 @@ def test_a_graph_connects_what_verify_found_reachable(mixed: Hosts, example: str
         (source, target) = cut(mixed, example, drawn)
         assert not graph_paths.path(mixed.json("graph", inventory), source, target)
     finally:
+        mixed.ssh("h1", "systemctl start systemd-networkd")
         mixed.provision("destroy", inventory, "--yes")
 
 
