@@ -217,15 +217,17 @@ def until_checked(faults: Faults, run: subprocess.Popen[str]) -> None:
 def routed_controller(faults: Faults, *, pinned: bool = False) -> Iterator[IPv4Address]:
     """The controller's address while the hosts reach it only through their router.
 
-    No network of the hosts contains the address. `pinned`: each host has a rule for it, so that
-    no route of its main table can lead elsewhere.
+    No network of the hosts contains the address. `pinned`: each host has a rule for its answers to
+    SSH, so that no route of its main table can lead them elsewhere. A rule for all packets would be
+    refused: it would take those of the network, too.
     """
     management = faults.hosts.networks[0]
     # One address per lab, as several may run on this machine; .1 would be a gateway of Docker.
     controller = IPv4Address(f"10.66.{16 + crc32(management.encode()) % 200}.77")
     route = _ip("-o", "route", "get", f"{management}.11").split()
     device = route[route.index("dev") + 1]
-    rule = f"rule add to {controller} lookup 66" if pinned else "rule show"
+    ssh = f"to {controller} ipproto tcp sport 22"
+    rule = f"rule add {ssh} lookup 66" if pinned else "rule show"
     undo_rule = rule.replace(" add ", " del ")
     for host in HOSTS:
         for table in ("66", "main"):
