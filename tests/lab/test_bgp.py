@@ -78,6 +78,30 @@ def await_sessions(hosts: Hosts) -> None:
     hosts.everywhere(UNTIL_SESSIONS.format(count=2))
 
 
+def await_bfd(hosts: Hosts) -> None:
+    """Wait until the reflectors have a session of BFD with h3 each."""
+    sessions = f"{VTYSH.replace('bgpd', 'bfdd')} -c 'show bfd peers brief' | grep -c ' up ' || :"
+    for host, count in (("h1", 1), ("h2", 1), ("h3", 2)):
+        wait_for_output(hosts, host, sessions, f"{count}\n", within_s=60)
+
+
+def assert_silence_is_noticed(hosts: Hosts) -> None:
+    """h3 falls silent for 6 s, and both reflectors drop its subnet within 3 s.
+
+    BFD needs 0.75 s, a loaded host more; without BFD it would be 9 s.
+    """
+    gone = (
+        "for n in $(seq 1500); do ip route show 172.27.2.0/24 proto 186 | grep -q . || "
+        "{ date +%s.%N; exit; }; sleep 0.02; done; exit 1"
+    )
+    silence = "sleep 2; date +%s.%N; ip link set dev eth1 down; sleep 6; ip link set dev eth1 up"
+    with ThreadPoolExecutor() as pool:
+        noticed = [pool.submit(hosts.ssh, host, gone) for host in REFLECTORS]
+        start = float(hosts.ssh("h3", silence))
+        delays = [float(each.result()) - start for each in noticed]
+    assert all(0 < delay < 3 for delay in delays), delays
+
+
 def with_password(hosts: Hosts, password: str = SECRET) -> str:
     """The example with a password; the name of its file."""
     (hosts.lab.folder / "bgp.key").write_text(f"{password}\n")
@@ -118,28 +142,10 @@ def test_bfd_notices_a_dead_host_and_restarts_lose_no_packet(clean: Hosts) -> No
     inventory = clean.inventory("bgp.yml", ("# asn: 64512", "bfd: true #"))
     clean.provision("apply", inventory)
     clean.verified(inventory)
-    sessions = f"{VTYSH.replace('bgpd', 'bfdd')} -c 'show bfd peers brief' | grep -c ' up '"
-    until = (
-        f'for n in $(seq 300); do [ "$({sessions})" = {{count}} ] && exit; sleep 0.1; done; exit 1'
-    )
-    for host, count in (("h1", 1), ("h2", 1), ("h3", 2)):
-        clean.ssh(host, until.format(count=count))
-    gone = (
-        "for n in $(seq 1500); do ip route show 172.27.2.0/24 proto 186 | grep -q . || "
-        "{ date +%s.%N; exit; }; sleep 0.02; done; exit 1"
-    )
-    with ThreadPoolExecutor() as pool:
-        noticed = [pool.submit(clean.ssh, host, gone) for host in REFLECTORS]
-        silence = (
-            "sleep 2; date +%s.%N; ip link set dev eth1 down; sleep 6; ip link set dev eth1 up"
-        )
-        start = float(clean.ssh("h3", silence))
-        delays = [float(each.result()) - start for each in noticed]
-    # 0.75 s, and the time that a loaded host needs; without BFD it would be 9 s.
-    assert all(0 < delay < 3 for delay in delays), delays
+    await_bfd(clean)
+    assert_silence_is_noticed(clean)
     await_sessions(clean)
-    for host, count in (("h1", 1), ("h2", 1), ("h3", 2)):
-        clean.ssh(host, until.format(count=count))
+    await_bfd(clean)
     clean.verified(inventory)
     stop = f"systemctl stop {UNIT}; sleep 4; systemctl start {UNIT}"
     events = [*((host, stop) for host in REFLECTORS), ("h3", f"sleep 6; {KILL}")]
