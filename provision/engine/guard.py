@@ -56,7 +56,7 @@ class TransactionStep:
 
 def program() -> tuple[str, str]:
     """The path of the guard on a host, and its text; the name has a digest of the text."""
-    text = program_text("host/lock_holders.sh", "guard/guard.sh")
+    text = program_text("host/lock_holders.sh", "guard/compare.sh", "guard/guard.sh")
     return f"{FOLDER}/guard-{sha256(text.encode()).hexdigest()[:16]}", text
 
 

@@ -39,33 +39,6 @@ lock_state() {
 }
 unlock_state() { exec 8<&-; }
 
-take_fingerprint() { # folder of the change, file; only stdout is compared
-  # A tool may print a warning at one time and not at another (iptables-save, once legacy tables
-  # exist): stderr does not describe the state of the host.
-  /bin/sh "$1/witness" </dev/null >"$2" 2>"$2.err" 7<&- 8<&- 9<&-
-}
-# The fingerprint of now without what was damaged before the change, and is whole again: rules of chains
-# that a flush had emptied, which the follower may give back at any time, and a deleted LAN bridge.
-without_healed() { # folder of the change, file of the fingerprint of now
-  awk '{ chain = $1 SUBSEP $3; target = $1 SUBSEP $NF; rule = $2 == "-A"
-      link = $1; sub(/\/bridge$/, "", link); sub(/.*\//, "", link)
-      bridge = $1 ~ /^\/sys\/.*\/bridge$/ || NF == 2 && $2 ~ /^[0-9.]+\/[0-9]+$/ }
-    NR == FNR && $2 ~ /^:PROV-/ { declared[$1, substr($2, 2)] }
-    NR == FNR && rule { used[chain]; used[target] }
-    NR == FNR && $1 ~ /\/uplink\// { recorded[link] }
-    NR == FNR && bridge { present[link] }
-    NR == FNR { next }
-    rule && ((chain in declared && !(chain in used)) || (target in declared && !(target in used))) { next }
-    bridge && link in recorded && !(link in present) { next }
-    { print }' "$1/before" "$2"
-}
-compare_fingerprint() { # folder of the change, file of the fingerprint of now; prints what differs
-  cmp -s "$1/before" "$2" && return
-  without_healed "$1" "$2" | diff "$1/before" - && return
-  cat "$2.err"
-  return 1
-}
-
 change_under_way() {
   [ ! -d "$TXN" ] || return 0
   for pending in "$STATE"/reverting.*; do [ ! -d "$pending" ] || return 0; done
@@ -297,6 +270,8 @@ roll_back() { # folder, list or early; the parts from the last to the first
   done
 }
 is_as_before() { # folder; the fingerprint tells, not the exit statuses of the steps
+  # Nothing has begun here: whatever is different is not of this change.
+  grep -qs . "$1/journal" || return 0
   # Nothing of a part that stays (packages) is rolled back.
   [ -e "$1/kept.1" ] && ! grep -qsv '^1\.' "$1/journal" && return
   take_fingerprint "$1" "$now"

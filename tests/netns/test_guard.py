@@ -98,6 +98,67 @@ def test_what_the_follower_gives_back_after_a_flush_is_no_difference(
     assert guarded.revert().result == "reverted"
 
 
+FLUSHED = {
+    "a chain": f"iptables -t nat -N PROV-demo-blue-0\n{CHAIN}",
+    "a table": "nft add table inet PROV-demo-blue-0; "
+    "nft add chain inet PROV-demo-blue-0 forward '{ type filter hook forward priority 0; }'; "
+    "nft add rule inet PROV-demo-blue-0 forward ip saddr 172.20.0.0/24 accept",
+    "ip_forward": "sysctl -q net.ipv4.ip_forward=1",
+    "a route": "ip route add 172.20.2.0/24 via 10.9.9.2 proto 240",
+    "a device": "ip link add vx-blue type vxlan id 7 dstport 4789; ip link set vx-blue alias ours; "
+    "bridge fdb append 00:00:00:00:00:00 dev vx-blue dst 10.9.9.2",
+}
+"""Shell text that makes what a flush, or a person, had taken away."""
+NIC = "ip link add nic0 type veth; ip link set nic0 up; ip address add 10.9.9.1/24 dev nic0\n"
+GIVEN_BACK = """mkdir -p /etc/provision/demo/routes
+echo 'PROV-demo-blue-0 net.ipv4.ip_forward vx-blue' >/etc/provision/demo/volatile.sh
+echo '172.20.2.0/24 via 10.9.9.2 dev nic0' >/etc/provision/demo/routes/blue
+sysctl -q net.ipv4.ip_forward=0
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the change", "during the change"])
+@pytest.mark.parametrize("flushed", FLUSHED)
+def test_what_was_gone_before_the_change_may_be_given_back(
+    guarded: Guarded, flushed: str, moment: str
+) -> None:
+    """The followers give back whole what their file has; a rule that was there is compared."""
+    guarded.namespace.sh(NIC + GIVEN_BACK)
+    guarded.arm()
+    if moment == "before the change":
+        guarded.namespace.sh(FLUSHED[flushed])
+    assert guarded.act().status == 0
+    if moment == "during the change":
+        guarded.namespace.sh(FLUSHED[flushed])
+    record = guarded.revert()
+    assert record.result == "reverted", record.log
+    guarded.arm()
+    assert guarded.act().status == 0
+    guarded.namespace.sh(f"{FLUSHED[flushed]}\niptables -N PROV-demo-red-0")
+    record = guarded.revert()
+    assert record.result == "incomplete"
+    assert "PROV-demo-red-0" in record.log
+
+
+@pytest.mark.parametrize("flushed", FLUSHED)
+def test_what_no_follower_gives_back_is_a_difference(guarded: Guarded, flushed: str) -> None:
+    """No file of this host has it: the change has left it, or a person made it."""
+    guarded.namespace.sh(f"{NIC}sysctl -q net.ipv4.ip_forward=0")
+    guarded.arm()
+    assert guarded.act().status == 0
+    guarded.namespace.sh(FLUSHED[flushed])
+    assert guarded.revert().result == "incomplete"
+
+
+def test_a_host_that_refused_is_as_before(guarded: Guarded) -> None:
+    """The change had not begun there, so nothing of it is left, whatever else has changed."""
+    guarded.arm()
+    guarded.namespace.sh("iptables -N PROV-demo-blue-0")
+    assert guarded.act().status == guard.REFUSED
+    assert guarded.revert().result == "reverted"
+    guarded.namespace.sh("iptables -n -L PROV-demo-blue-0")
+
+
 def test_a_bridge_that_was_deleted_before_the_change_may_come_back(guarded: Guarded) -> None:
     """The rollback makes it from its record; another address is a difference."""
     folder = "/var/lib/provision/was/demo/uplink"
