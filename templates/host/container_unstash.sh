@@ -1,5 +1,5 @@
-# Gives a stashed container its name back and lets it run as it did.
-# Prelude: host/docker_id.sh host/docker_owner.sh
+# Gives a stashed container its name back and lets it run as it did; one that did not run can be started.
+# Prelude: host/docker_id.sh host/docker_owner.sh host/container_start.sh
 # Arguments: its name, the name of the stashed one, the inventory, restart policy, status, network,
 # address and MAC to restore (`-`: Docker chooses), and the program network_connect.pl (empty where the
 # MAC is `-`). Status 3: neither name is there.
@@ -25,24 +25,8 @@ else
   is_owned container "$id" "$inventory" || exit 1
 fi
 docker update --restart "$restart" "$id" >/dev/null || exit
-case $status in running | paused | restarting) ;; *) exit 0 ;; esac
-started() { docker start "$id" >/dev/null; }
-# A stopped container keeps the id of its network: if that was made anew it does not start before it
-# is connected to the new one (seen with Docker 20.10, 26.1 and 28.5).
-reconnected() {
-  net=$(network_id "$network") || return
-  [ -z "$net" ] || [ "$network" = bridge ] || is_owned network "$net" "$inventory" || {
-    echo "Docker's network $network is not of this inventory: container $name stays stopped" >&2
-    return 1
-  }
-  docker network disconnect --force "$network" "$id"
-  if [ "$mac" != - ]; then perl -e "$connect" "$network" "$id" "$address" "$mac"
-  elif [ "$address" != - ]; then docker network connect --ip "$address" "$network" "$id"
-  else docker network connect "$network" "$id"; fi
-}
-started 2>/dev/null || {
-  # Nothing is to be connected: Docker tells what else the start lacks.
-  case $network in host | none | container:*) ;; *) reconnected || exit ;; esac
-  started || exit
-}
+case $status in
+running | paused | restarting) start_connected || exit ;;
+*) ! stale || reconnected || exit; exit 0 ;;
+esac
 [ "$status" != paused ] || docker pause "$id" >/dev/null

@@ -41,6 +41,23 @@ def test_a_destroy_that_fails_restores_the_same_containers(
     assert faults.hosts.json("verify", inventory)["ok"]
 
 
+def test_a_container_that_had_ended_can_be_started_after_a_rollback(
+    faults: Faults, inventory: str
+) -> None:
+    """It keeps the id of its network, which the destroy removed and the rollback made anew."""
+    faults.hosts.provision("apply", inventory)
+    faults.hosts.ssh("h1", "docker kill c1")
+    faults.at_step("h2", 2, KILL_ACT)
+    faults.hosts.json("destroy", inventory, "--yes", status=5)
+    faults.heal()
+    assert "exited" in faults.hosts.ssh("h1", "docker inspect -f {{.State.Status}} c1")
+    faults.hosts.provision("apply", inventory)
+    assert faults.hosts.json("plan", inventory)["changes"] == []
+    faults.hosts.verified(inventory)
+    faults.hosts.provision("destroy", inventory, "--yes")
+    faults.assert_restored()
+
+
 def test_a_canary_that_fails_protects_the_other_hosts(faults: Faults, inventory: str) -> None:
     """No other host is changed; once the canary is healed, all hosts are."""
     faults.at_step("h1", 5, KILL_ACT)

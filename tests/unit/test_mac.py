@@ -73,6 +73,8 @@ def test_the_guard_compares_whether_a_container_has_its_mac(mac: str, told: str)
 DOCKER = """#!/bin/sh
 case $* in
 ps*) echo '0b2 net1.provision-7' ;;
+'network ls'*) echo '5e7 blue' ;;
+*NetworkID*) echo 1d0 ;;
 inspect*) echo demo/blue ;;
 start*) [ -e "$FOLDER/connected" ] || exit 1 ;;
 'network connect'*) echo "$*" >"$FOLDER/connected" ;;

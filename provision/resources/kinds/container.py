@@ -157,13 +157,17 @@ shared containers networks {keys}
         return (sh(programs.STASH, self.container, self._stashed_name(txn), self.mark.inventory),)
 
     def unstash(self, txn: str) -> Steps:
-        connect = programs.CONNECT if self.mac else ""
-        end = (self.network, str(self.address or "-"), self.mac or "-", connect)
-        state = (self.restart, self.status, *end)
+        state = (self.restart, self.status, *self._end)
         names = (self.container, self._stashed_name(txn), self.mark.inventory)
         restored = sh(programs.UNSTASH, *names, *state)
         # The host keeps these steps in a file, which must not hold the values of variables.
         return (restored,) if self.env else (Unless(restored, self.create()),)
+
+    @property
+    def _end(self) -> tuple[str, str, str, str]:
+        """What a program needs to connect the container to its network."""
+        connect = programs.CONNECT if self.mac else ""
+        return self.network, str(self.address or "-"), self.mac or "-", connect
 
     def drop_stash(self, txn: str) -> Steps:
         return (sh(programs.REMOVE, self._stashed_name(txn), self.mark.inventory),)
@@ -180,7 +184,7 @@ shared containers networks {keys}
         if current.restart != self.restart:
             steps.append(self._do("update", "--restart", self.restart))
         if current.status != self.status:
-            steps.append(self._do(self._verb_after(current.status)))
+            steps.append(self._to_status(current.status))
         return tuple(steps)
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
@@ -195,11 +199,13 @@ shared containers networks {keys}
     def _do(self, *command: str) -> Run:
         return sh(programs.DO, self.container, self.mark.inventory, *command)
 
-    def _verb_after(self, status: str) -> str:
+    def _to_status(self, status: str) -> Run:
         """The docker command that leads from `status` towards the wanted status."""
         if status == "paused":
-            return "unpause"
-        return {"running": "start", "paused": "pause"}.get(self.status, "kill")
+            return self._do("unpause")
+        if self.status == "running":
+            return sh(programs.START, self.container, self.mark.inventory, *self._end)
+        return self._do("pause" if self.status == "paused" else "kill")
 
     def disruption(self, current: Resource | None, *, recreated: bool) -> str | None:
         if recreated:

@@ -41,7 +41,19 @@ docker kill "$id" >/dev/null 2>&1
 [ "$(docker inspect --format '{{.State.Running}}' "$id")" = false ]
 """
 )
-UNSTASH = program_text("host/docker_id.sh", "host/docker_owner.sh", "host/container_unstash.sh")
+_START = program_text("host/container_start.sh")
+UNSTASH = _DOCKER_ID + _START + program_text("host/container_unstash.sh")
+# Arguments: container, inventory, then what `container_start.sh` takes.
+START = (
+    _OWNED_ID
+    + _START
+    + r"""
+owned_id "$1" "$2" || exit
+name=$1 inventory=$2 network=$3 address=$4 mac=$5 connect=$6
+[ -n "$id" ] || { echo "no container $name of this inventory" >&2; exit 1; }
+start_connected
+"""
+)
 # Arguments: container, inventory, then a docker command; the id is its last argument.
 DO = (
     _OWNED_ID
