@@ -140,15 +140,18 @@ class SequenceRun:
 
     def _situations(self, step: Step, restarted: set[str]) -> dict[str, Situation]:
         """The situation of each host; `restarted`: hosts whose Docker has started anew."""
+        # The views of before have no rules of Docker where it has brought them back meanwhile.
+        differing = self.drifted | self.flushed
         self.flushed -= restarted
         self.reordered |= restarted | (set(step.hosts) if step.restarts_docker else set())
         if step.kills_docker:
             self.drifted |= set(step.hosts)
+            differing |= set(step.hosts)
         return {
             host: Situation(
                 self.views[host],
                 self.bases[host],
-                host in self.drifted | self.flushed,
+                host in differing,
                 reordered=step.restarts_docker or host in self.reordered,
                 exits=step.kills_docker and host in step.hosts,
             )
@@ -180,7 +183,9 @@ class SequenceRun:
         self.result.changes[state] += 1
         if state in ("new", "both") and view.plans_known:
             self.bases[host] = run.target
-            self.drifted.discard(host)
+            # Containers of a killed dockerd may have exited; Docker removes their rules later.
+            if run.target == NOTHING or is_reference(view, run.target):
+                self.drifted.discard(host)
             if host not in self.flushed and is_reference(view, run.target):
                 self.seen.setdefault((host, run.target), view.capture)
 
