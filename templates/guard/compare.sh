@@ -14,8 +14,8 @@ volatile_names() {
     sort -u | tr '\n' ' '
 }
 # The fingerprint of now without what was damaged before the change, and is whole again: chains and
-# tables that a flush had taken, or had emptied, ip_forward, a claimed route, and
-# a deleted VXLAN device or LAN bridge.
+# tables that a flush had taken, chains that it had emptied, ip_forward, a claimed route, and a deleted
+# VXLAN device or LAN bridge.
 without_healed() { # folder of the change, file of the fingerprint of now
   awk -v names="$(volatile_names)" '
     # Rules of such a chain, and the jumps to it, had gone.
@@ -29,7 +29,8 @@ without_healed() { # folder of the change, file of the fingerprint of now
       if (/^# /) { section = $2; files = 0 }
       if (/^\/etc\/provision\//) files = 1
       row = section == "routes" && /^[0-9.\/]+ (via|dev) /; destination = $1 ~ /\// ? $1 : $1 "/32"
-      route = row && !files; way = $2 " " $3; device = $1 ~ /^vx-/
+      route = row && !files; way = $2 " " $3
+      device = section == "vxlan" && $1 ~ /^vx-/
       bridge = $1 ~ /^\/sys\/.*\/bridge$/ || NF == 2 && $2 ~ /^[0-9.]+\/[0-9]+$/ }
     NR == FNR && $2 ~ /^:PROV-/ { declared[$1, substr($2, 2)] }
     NR == FNR && rule { used[$1, $3]; used[$1, $NF] }

@@ -140,13 +140,12 @@ class SequenceRun:
 
     def _situations(self, step: Step, restarted: set[str]) -> dict[str, Situation]:
         """The situation of each host; `restarted`: hosts whose Docker has started anew."""
+        if step.kills_docker:
+            self.drifted |= set(step.hosts)
         # The views of before have no rules of Docker where it has brought them back meanwhile.
         differing = self.drifted | self.flushed
         self.flushed -= restarted
         self.reordered |= restarted | (set(step.hosts) if step.restarts_docker else set())
-        if step.kills_docker:
-            self.drifted |= set(step.hosts)
-            differing |= set(step.hosts)
         return {
             host: Situation(
                 self.views[host],

@@ -56,6 +56,7 @@ done
 """
 """Waits until no follower has put anything back for 1.5 s."""
 RESTART_SSHD = "systemctl reset-failed ssh 2>/dev/null; systemctl restart ssh"
+RESTART_DOCKER = "systemctl reset-failed docker; systemctl restart docker"
 """systemd refuses the sixth start of a unit within 10 s (StartLimitBurst), except after a reset."""
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.lab.hosts import Hosts, assert_same
+from tests.lab.hosts import RESTART_DOCKER, Hosts, assert_same
 from tests.lab.test_host_settings import unordered
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
 
 DAEMON_JSON = "/etc/docker/daemon.json"
-RESTART = "systemctl reset-failed docker; systemctl restart docker"
 ISOLATED = {
     "bridge": {"com.docker.network.bridge.enable_icc": "false"},
     "macvlan": {"macvlan_mode": "private"},
@@ -37,13 +36,13 @@ def clean(mixed: Hosts) -> Iterator[Hosts]:
     """Hosts without these settings, and without inventories, also after a failure."""
     yield mixed
     mixed.destroy_all()
-    mixed.everywhere(f"rm -f {DAEMON_JSON}; {RESTART}", check=False)
+    mixed.everywhere(f"rm -f {DAEMON_JSON}; {RESTART_DOCKER}", check=False)
 
 
 def set_docker(hosts: Hosts, names: tuple[str, ...], settings: Mapping[str, Any]) -> None:
     """Restart Docker with these settings."""
     for host in names:
-        hosts.ssh(host, f"echo '{json.dumps(settings)}' >{DAEMON_JSON}; {RESTART}")
+        hosts.ssh(host, f"echo '{json.dumps(settings)}' >{DAEMON_JSON}; {RESTART_DOCKER}")
 
 
 def pairs(result: Any) -> set[tuple[str, str]]:
@@ -90,7 +89,7 @@ def test_networks_survive_a_restart_with_live_restore_and_no_proxy(clean: Hosts)
     name = clean.inventory("routes.yml", TWO, PORT)
     clean.provision("apply", name)
     clean.verified(name, skips=SKIPS)
-    clean.everywhere(RESTART)
+    clean.everywhere(RESTART_DOCKER)
     clean.verified(name, skips=SKIPS)
     assert clean.json("apply", name)["changes"] == []
     clean.provision("destroy", name, "--yes")

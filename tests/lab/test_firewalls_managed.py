@@ -14,7 +14,7 @@ from provision.lab import bringup, power, teardown
 from provision.lab.layout import MIXED, Lab
 from provision.lab.settings import UpOptions
 from tests.lab.free import free_ranges
-from tests.lab.hosts import HOSTS, Hosts, assert_same, without_records
+from tests.lab.hosts import HOSTS, RESTART_DOCKER, Hosts, assert_same, without_records
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
 
@@ -96,8 +96,6 @@ FIREWALLD = Tool(
     "systemctl start firewalld",
     "firewall-cmd --permanent --add-port=4444/tcp && firewall-cmd --add-port=4444/tcp",
 )
-RESTART = "systemctl reset-failed docker; systemctl restart docker"
-"""On a quiet machine these restarts come faster than systemd allows."""
 TOOLS = {"ufw": UFW, "firewalld": FIREWALLD}
 
 
@@ -173,12 +171,12 @@ def test_a_firewall_that_is_switched_on_later_is_opened(managed: tuple[Hosts, To
     """No rule while it is off; those of an inventory stay in its files while it is off."""
     hosts, tool = managed
     hosts.everywhere(tool.off)
-    hosts.everywhere(f"iptables -P FORWARD ACCEPT; {RESTART}")
+    hosts.everywhere(f"iptables -P FORWARD ACCEPT; {RESTART_DOCKER}")
     name = written(hosts)
     hosts.provision("apply", name)
     hosts.verified(name)
     assert not any(hosts.everywhere("ls -d /etc/provision/four/firewall", check=False).values())
-    hosts.everywhere(f"{tool.on}; {RESTART}")
+    hosts.everywhere(f"{tool.on}; {RESTART_DOCKER}")
     listed = hosts.everywhere(LISTING)
     assert set.union(*changed_kinds(hosts, name).values()) == {"firewall_rule"}
     hosts.provision("apply", name)
@@ -188,7 +186,7 @@ def test_a_firewall_that_is_switched_on_later_is_opened(managed: tuple[Hosts, To
     hosts.everywhere(tool.off)
     assert "firewall_rule" not in set().union(*changed_kinds(hosts, name).values())
     hosts.provision("destroy", name, "--yes")
-    hosts.everywhere(f"{tool.on}; {RESTART}")
+    hosts.everywhere(f"{tool.on}; {RESTART_DOCKER}")
     after = hosts.everywhere(LISTING)
     added = after.pop("h1")
     assert "4444" in added and "51820" not in added and "provision" not in added
