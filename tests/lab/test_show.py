@@ -118,9 +118,8 @@ CUTS = {
     "wireguard": "dev=$(ls /sys/class/net | grep ^wg-);"
                  " wg set $dev peer $(wg show $dev allowed-ips | grep {subnet} | cut -f1) remove",
     # systemd-networkd would make the NIC a port again.
-    "pipework": "systemctl stop 'provision-*-follow.service' 'systemd-networkd*';"
-                " ip link set dev eth1 nomaster",
-    "pipework-ovs": "systemctl stop 'provision-*-follow.service'; ovs-vsctl del-port eth1",
+    "pipework": "systemctl stop 'systemd-networkd*'; ip link set dev eth1 nomaster",
+    "pipework-ovs": "ovs-vsctl del-port eth1",
 }  # fmt: skip
 """Commands on h1 that cut its containers off from those of h2, by example.
 
@@ -176,7 +175,9 @@ def cut(hosts: Hosts, example: str, drawn: dict[str, Any]) -> tuple[str, str]:
     tunnels = [n["name"] for n in nodes if n["kind"] == "bridge" and n["name"].startswith("ov-")]
     subnet = ipaddress.ip_interface(second["addresses"][0]).network
     values = {"bridge": tunnels[0] if tunnels else "", "subnet": subnet}
-    hosts.damage("h1", CUTS[example].format(**values, peer=f"{hosts.networks[1]}.12"))
+    command = CUTS[example].format(**values, peer=f"{hosts.networks[1]}.12")
+    # The follower would end the cut at the next event.
+    hosts.damage("h1", f"systemctl stop 'provision-*-follow.service'; {command}")
     return first["name"], second["name"]
 
 
