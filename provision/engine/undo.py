@@ -8,15 +8,21 @@ needs no planner.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 from provision.engine.plan import Operation
 from provision.engine.undo_order import order
 from provision.resources import ownership, script
-from provision.resources.steps import Run, Steps, remove_file
+from provision.resources.script import ReplacementHalf
+from provision.resources.steps import Run, Steps, partial_path, remove_file
 
 
 def inverse(operation: Operation, *, txn: str) -> Steps:
     """Steps back to before one operation of the change `txn`, however far it went."""
+    return (*_without_partials(operation), *_inverse(operation, txn))
+
+
+def _inverse(operation: Operation, txn: str) -> Steps:
     change = operation.change
     if operation.removes:
         steps = operation.resource.unstash(txn)
@@ -36,7 +42,9 @@ def undo(operations: Sequence[Operation], *, txn: str) -> str:
     `list` prints the names in the order of the rollback, `early` those that only write files. The
     case `always` is due even if no operation had begun.
     """
-    steps = {str(number): inverse(operations[number], txn=txn) for number in order(operations)}
+    steps: dict[str, Steps | ReplacementHalf] = {
+        str(number): _case(operations[number], txn) for number in order(operations)
+    }
     every = tuple(step for operation in operations for step in operation.steps)
     steps["always"] = tuple(
         step for upload in script.uploads(every) for step in _without_upload(upload.target)
@@ -45,6 +53,28 @@ def undo(operations: Sequence[Operation], *, txn: str) -> str:
     # services read the old ones; everything else needs those services.
     early = [name for name in steps if name.isdigit() and operations[int(name)].resource.on_disk]
     return script.cases({"list": list(steps), "early": early}, steps)
+
+
+def _case(operation: Operation, txn: str) -> Steps | ReplacementHalf:
+    """The inverse of an operation, as it may be repeated where a first rollback was not enough.
+
+    The successor of a replacement is deleted once: after that, its name is that of its predecessor.
+    """
+    steps = inverse(operation, txn=txn)
+    if operation.change.verb != "replace":
+        return steps
+    ref = operation.change.ref
+    digest = sha256(f"{ref.kind} {ref.name}".encode()).hexdigest()[:16]
+    deleted, restored = f"deleted.{digest}", f"restored.{digest}"
+    if operation.removes:
+        return ReplacementHalf(steps, restored)
+    return ReplacementHalf(steps, deleted, (deleted, restored))
+
+
+def _without_partials(operation: Operation) -> Steps:
+    # A power cut in the midst of a `Put` leaves the file under its other name.
+    partials = [partial_path(path) for path in script.written_files(operation.steps)]
+    return (Run(("rm", "-f", "--", *partials)),) if partials else ()
 
 
 def _without_upload(target: str) -> Steps:

@@ -155,12 +155,22 @@ def _test(test: Run, *, prints: bool) -> str:
 
 def uploads(steps: Steps) -> Iterator[Upload]:
     """Yield every upload among `steps`, nested ones included."""
+    return (step for step in _flat(steps) if isinstance(step, Upload))
+
+
+def written_files(steps: Steps) -> Iterator[str]:
+    """Yield the path of every `Put` among `steps`, nested ones included."""
+    return (step.path for step in _flat(steps) if isinstance(step, Put))
+
+
+def _flat(steps: Steps) -> Iterator[Step]:
+    """Yield the steps, and for those that hold others these instead."""
     for step in steps:
         match step:
-            case Upload():
-                yield step
             case Unless(_, inner, _) | Attempt(inner, _):
-                yield from uploads(inner)
+                yield from _flat(inner)
+            case _:
+                yield step
 
 
 def render(
@@ -230,13 +240,37 @@ def standalone(operations: Sequence[Steps]) -> str:
     return "\n".join([*lines, "exit $failed"]) + "\n"
 
 
-def cases(answers: Mapping[str, Sequence[str]], steps: Mapping[str, Steps]) -> str:
+@dataclass(frozen=True, slots=True)
+class ReplacementHalf:
+    """The inverse of one half of a replacement, as a case of a script.
+
+    `done` is a file that is written beside the script once the steps have succeeded. Where all of
+    `settled` are there, the steps are left out.
+    """
+
+    steps: Steps
+    done: str
+    settled: tuple[str, ...] = ()
+
+
+def cases(
+    answers: Mapping[str, Sequence[str]], steps: Mapping[str, Steps | ReplacementHalf]
+) -> str:
     """Render a script that a host keeps while a change is under way, and that takes a name.
 
     A name of `answers` prints the strings of that answer; a name of `steps` carries out its steps.
     Any other name ends with exit status 2.
     """
-    lines = ["#!/bin/sh", PRELUDE, _PUT_BACK, "case $1 in"]
+    lines = ["#!/bin/sh", PRELUDE, _PUT_BACK, "here=${0%/*}", "case $1 in"]
     lines += [f"{name}) echo {quoted(strings)} ;;" for name, strings in answers.items()]
-    lines += [f"{name})\n{commands(case)}\n;;" for name, case in steps.items()]
+    lines += [f"{name})\n{_case(case)}\n;;" for name, case in steps.items()]
     return "\n".join([*lines, "*) exit 2 ;;", "esac"]) + "\n"
+
+
+def _case(case: Steps | ReplacementHalf) -> str:
+    if not isinstance(case, ReplacementHalf):
+        return commands(case)
+    # The disk may be full: the steps are repeated then.
+    text = f'{{\n{commands(case.steps)}\n}} && {{ (: >"$here/{case.done}") 2>/dev/null || :; }}'
+    tests = " && ".join(f'[ -e "$here/{name}" ]' for name in case.settled)
+    return f"{{ {tests}; }} || {{\n{text}\n}}" if tests else text

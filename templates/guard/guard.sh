@@ -9,7 +9,8 @@
 # token's sha256); lock (the path of the inventory's lock); witness (the fingerprint script),
 # origin (the record of the inventory file); before, still (its stdout then and now) and *.err (its
 # stderr, a remark only); undo.N, discard.N, out.N and kept.N of its part N; journal
-# (the operations that have begun); looked (checked over a new connection); reserve (disk space).
+# (the operations that have begun); deleted.HASH and restored.HASH (what a rollback has done of a
+# replacement); looked (checked over a new connection); reserve (disk space).
 # The script of a part holds the values of containers' variables. It comes on stdin and stays in the
 # memory of a shell: no file of the host has it.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
@@ -269,6 +270,12 @@ roll_back() { # folder, list or early; the parts from the last to the first
     done
   done
 }
+# A boot takes away what a follower gives back. A person may have stopped it before the change.
+give_back_volatile() { # folder
+  name=$(cat "$1/lock" 2>/dev/null) && name=${name#/run/provision-} || return
+  volatile=/etc/provision/${name%.lock}/volatile.sh
+  [ ! -x "$volatile" ] || timeout -k 5 120 "$volatile" 7<&- 8<&- 9<&-
+}
 is_as_before() { # folder; the fingerprint tells, not the exit statuses of the steps
   # Nothing has begun here: whatever is different is not of this change.
   grep -qs . "$1/journal" || return 0
@@ -335,6 +342,7 @@ revert() { # id, reason
     sleep "$pause"
     hold_inventory_lock "$change" >>"$log"
     roll_back "$change" list >>"$log" 2>&1
+    [ "$(cat "$change/reason" 2>/dev/null)" != boot ] || give_back_volatile "$change" >>"$log" 2>&1
     is_as_before "$change" && { result=reverted; break; }
     start_containers "$change" >>"$log" 2>&1
   done

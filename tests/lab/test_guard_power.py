@@ -39,3 +39,26 @@ def test_the_next_boot_completes_an_interrupted_rollback(faults: Faults, invento
     power.start(faults.hosts.lab, say=print)
     faults.until(inventory, reverted, 40)
     faults.assert_restored()
+
+
+def test_a_boot_gives_back_what_a_stopped_follower_would(faults: Faults, inventory: str) -> None:
+    """A boot takes chains away, and somebody has stopped the follower before the change."""
+    faults.hosts.provision("apply", inventory)
+    faults.hosts.ssh("h1", "systemctl stop provision-demo-follow.service")
+    before = faults.hosts.capture()
+    faults.at_step("h1", 3, "sleep 600")
+    run = faults.start("destroy", inventory, "--yes")
+    journal = faults.path("h1", "var/lib/provision/txn/journal")
+    while not journal.exists() or len(journal.read_text().splitlines()) < 3:
+        assert run.poll() is None
+        time.sleep(0.01)
+    power.cut_power(faults.hosts.lab, "h1")
+    run.communicate()
+    power.start(faults.hosts.lab, say=print)
+    faults.until(inventory, reverted, 200)
+    faults.heal()
+    Faults(faults.hosts, before).assert_restored()
+    faults.hosts.provision("apply", inventory)
+    faults.hosts.verified(inventory)
+    faults.hosts.provision("destroy", inventory, "--yes")
+    faults.assert_restored()

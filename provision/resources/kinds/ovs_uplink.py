@@ -127,16 +127,27 @@ done
         if self.other_users:
             key = ("remove", "bridge", self.bridge, "external_ids", f"provision-{self.inventory}")
             unclaim = Run((*ovsdb.VSCTL, "--if-exists", *key))
-            return (unclaim, self._hand_over(self.other_users[0]), *remove_file(self._record))
+            return (unclaim, self._hand_over(self.other_users[0]), *self._forget)
         renew = sh(f'{program_text("host/networkd_ranges.sh")}renew_ranges "$1"', self.nic)
-        return (self._run("return"), renew, *remove_file(self._record))
+        return (self._run("return"), renew, *self._forget)
 
     def undo(self, before: Resource | None, *, ours: bool) -> Steps:
         assert before is None or isinstance(before, OvsUplink)
         if before is None or not before.bridge:
             return self.delete()
         # An uplink that was ours stays as it is wanted; one of others only loses our claim.
-        return () if ours else replace(self, other_users=before.other_users).delete()
+        if ours:
+            return (self._drop_partial,)
+        return replace(self, other_users=before.other_users).delete()
+
+    @property
+    def _forget(self) -> Steps:
+        return (self._drop_partial, *remove_file(self._record))
+
+    @property
+    def _drop_partial(self) -> Run:
+        """What ovs_uplink.sh leaves of its record if it is killed."""
+        return Run(("rm", "-f", "--", f"{self._record}.new"))
 
     def _hand_over(self, user: str) -> Unless:
         """Give the record of offloads to `user`: the last inventory turns them on again."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 from provision.resources.base import Found, Origin, Resource
 from provision.resources.lib.stash import Stashed
 from provision.resources.on_hosts import ETC
-from provision.resources.steps import Run, Steps, remove_file, sh
+from provision.resources.steps import Run, Steps, partial_path, remove_file, sh
 
 # The request is written last and renamed: if it exists, the key is complete. Older
 # OpenSSL has no `genpkey -quiet`.
@@ -20,8 +20,8 @@ umask 077
 openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key" 2>/dev/null ||
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key" || exit
 chmod 600 "$1.key" &&
-  openssl req -new -sha256 -key "$1.key" -subj "/CN=$2" -out "$1.csr.new" &&
-  chmod 644 "$1.csr.new" && sync "$1.key" "$1.csr.new" && mv -f -- "$1.csr.new" "$1.csr"
+  openssl req -new -sha256 -key "$1.key" -subj "/CN=$2" -out "$3" &&
+  chmod 644 "$3" && sync "$1.key" "$3" && mv -f -- "$3" "$1.csr"
 """
 
 # Our request names the role; a key without a request may be ours, from an interrupted run.
@@ -81,13 +81,15 @@ done
         return sh(_IS_FOREIGN, f"{self._stem}.csr", self.name)
 
     def create(self) -> Steps:
-        return (sh(_MAKE, self._stem, self.name),)
+        return (sh(_MAKE, self._stem, self.name, partial_path(f"{self._stem}.csr")),)
 
     def update(self, current: Resource) -> Steps:  # noqa: ARG002
         return self.create()
 
     def delete(self) -> Steps:
-        return (*remove_file(f"{self._stem}.key"), *remove_file(f"{self._stem}.csr"))
+        # The name under which earlier versions wrote the request.
+        partial = Run(("rm", "-f", "--", f"{self._stem}.csr.new"))
+        return (partial, *remove_file(f"{self._stem}.key"), *remove_file(f"{self._stem}.csr"))
 
     @property
     def _paths(self) -> tuple[str, str]:

@@ -13,13 +13,12 @@ from provision.resources.kinds.wireguard import PREFIX, UP
 from provision.resources.lib.stash import StashedFile
 from provision.resources.lib.wireguard_conf import renewal_path, stem
 from provision.resources.on_hosts import ETC
-from provision.resources.steps import Run, Steps, remove_file, sh
+from provision.resources.steps import Run, Steps, partial_path, remove_file, sh
 
 # Written under another name and renamed: a key that exists is complete.
 _MAKE = """
 if [ -s "$1" ]; then chown root "$1" && chmod 600 "$1"; exit; fi
-mkdir -p -- "${1%/*}" && umask 077 && wg genkey >"$1.new" && sync "$1.new" &&
-  mv -fT -- "$1.new" "$1"
+mkdir -p -- "${1%/*}" && umask 077 && wg genkey >"$2" && sync "$2" && mv -fT -- "$2" "$1"
 """
 # A key is a line of 44 characters; an empty file is what a crash may leave of ours.
 _IS_FOREIGN = r"""
@@ -76,7 +75,7 @@ done
         return sh(_IS_FOREIGN, self._path)
 
     def create(self) -> Steps:
-        return (sh(_MAKE, self._path),)
+        return (sh(_MAKE, self._path, partial_path(self._path)),)
 
     def joint_change(self, current: Resource) -> JointChange | None:
         assert isinstance(current, WireguardKey)
@@ -97,6 +96,7 @@ done
         return (*StashedFile.unstash(self, txn), load)
 
     def delete(self) -> Steps:
+        # The name under which earlier versions wrote the key.
         partial = Run(("rm", "-f", "--", f"{self._path}.new"))
         return (partial, *remove_file(self._request), *remove_file(self._path))
 

@@ -47,8 +47,10 @@ class StashedFile(Stashed):
         return (self._path,)
 
 
+# What a power cut left before its `mv` goes, too: see `partial_path`.
 _STASH = """
 while [ $# -gt 0 ]; do
+  rm -f -- "${1%/*}/.${1##*/}.provision-new" || exit
   if [ -e "$1" ]; then
     (umask 077 && mkdir -p -- "${2%/*}") && rm -rf -- "$2" && mv -fT -- "$1" "$2" || exit
   fi
@@ -58,6 +60,7 @@ done
 """
 _UNSTASH = """
 while [ $# -gt 0 ]; do
+  rm -f -- "${1%/*}/.${1##*/}.provision-new" || exit
   if [ -e "$2" ]; then
     mkdir -p -- "${1%/*}" && rm -rf -- "$1" && mv -fT -- "$2" "$1" || exit
   fi
