@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from provision.lab import image, limits, newer_docker, repository, variants
+from provision.lab import bootstrap, image, limits, newer_docker, repository, variants
 from provision.lab.cache import build_folder
 from provision.lab.layout import CACHE, Lab
-from provision.lab.sources import Source, apt_options, main_source
+from provision.lab.sources import Source, main_source
 from provision.lab.tools import run
 from provision.model.errors import LabError
 
@@ -122,7 +121,6 @@ def ensure(wanted: Recipe, mirror: str | None, say: Say) -> None:
         _bootstrap(wanted, source(mirror), build / "tree", say)
         finish(build / "tree", wanted)
         _finish_packages(wanted, build)
-        (build / "apt.conf").unlink()
         # A rename may reach the disk before the files do: after a power cut the tree would be
         # in the cache, but with empty files.
         run(("sync", "-f", str(build)))
@@ -175,45 +173,13 @@ def _source_files() -> dict[str, str]:
 
 
 def _bootstrap(wanted: Recipe, origin: Source | None, tree: Path, say: Say) -> None:
-    """Install the recipe's packages into `tree` by mmdebstrap. Raises LabError."""
-    # In a file, not on the command line, which every user can read: the address of a proxy may
-    # contain a password.
-    settings = tree.with_name("apt.conf")
-    settings.touch(mode=0o600)
-    settings.write_text("\n".join((*apt_options(run(("apt-config", "dump"))), "")))
+    """Install the recipe's packages into `tree`. Raises LabError."""
     extra = packages_of(wanted.suite) if wanted.bare else ()
     hooks = [repository.download_hook(tree.with_name("packages"), extra)] if extra else []
     hooks += [newer_docker.copy_hook()] if wanted.newer_docker else []
     setups = (variants.VARIANTS[name].setup for name in wanted.variants)
     hooks += [f'chroot "$1" sh -ec {shlex.quote(setup)}' for setup in setups if setup]
-    argv = (
-        # mmdebstrap mounts /proc and starts processes in the tree. In namespaces of their own,
-        # the kernel ends them all with this process, even after SIGKILL.
-        *("setpriv", "--pdeathsig=KILL"),
-        *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
-        *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
-        *(f"--aptopt={settings}", f"--include={','.join(wanted.packages)}"),
-        *(f"--customize-hook={hook}" for hook in hooks),
-        *(wanted.suite, str(tree), *((origin.line(wanted.suite),) if origin else ())),
-    )
-    status, lines = _with_progress(argv, lambda line: say(f"{wanted.suite}: {line}"))
-    if status:
-        tail = "\n".join(f"    {line}" for line in lines[-12:])
-        raise LabError(f"mmdebstrap could not build the {wanted.suite} base tree:\n{tail}")
-
-
-def _with_progress(argv: tuple[str, ...], say: Say) -> tuple[int, list[str]]:
-    """Run mmdebstrap and report its steps; its exit status and the lines of its stderr."""
-    null, lines = subprocess.DEVNULL, []
-    with subprocess.Popen(
-        argv, stdin=null, stdout=null, stderr=subprocess.PIPE, text=True, errors="replace"
-    ) as process:
-        for line in process.stderr or ():
-            lines.append(line.rstrip())
-            # The other lines are those of apt and dpkg.
-            if line.startswith("I: "):
-                say(lines[-1].removeprefix("I: "))
-    return process.returncode, lines
+    bootstrap.install(wanted.suite, wanted.packages, origin, tree, hooks, say)
 
 
 def finish(tree: Path, wanted: Recipe) -> None:
@@ -254,8 +220,12 @@ def purge() -> None:
     mounts = Path("/proc/self/mounts").read_text()
     links = (path for lab in limits.labs() for path in Lab(Path(lab)).state.glob("h*/base"))
     disks = {path.readlink() for path in links}
+    # The kernel of such a host is started with the programs of the tree.
+    used = disks | {
+        (disk / "tree").readlink().parent for disk in disks if (disk / "tree").is_symlink()
+    }
     for folder in CACHE.glob("[a-z]*-*"):
-        if folder.is_dir() and f"lowerdir={folder}/tree," not in mounts and folder not in disks:
+        if folder.is_dir() and f"lowerdir={folder}/tree," not in mounts and folder not in used:
             shutil.rmtree(folder)
     for lock in CACHE.glob(".build-*.lock"):
         lock.unlink()

@@ -43,11 +43,11 @@ def up(lab: Lab, options: UpOptions, *, mirror: str | None = None, say: Say) -> 
     command = settings.up_words(target, mirror)
     namespace.refuse_used_ranges(lab, target.ranges, command)
     recipes, machine = _recipes(target), kernels.MACHINES[target.kernel]
-    machine.require(target, say)
+    machine.require(target)
     # Before the lock: trees belong to the machine, not to this lab, and have locks of their own.
     trees = list(dict.fromkeys(recipes.values()))
     each(trees, lambda recipe: base.ensure(recipe, mirror, say))
-    each(trees, lambda recipe: machine.ensure_base(recipe, say))
+    each(trees, lambda recipe: machine.ensure_base(recipe, mirror, say))
     with locked(lab):
         with limits.machine_lock():
             # Again, because another lab may have taken the range while the trees were built.

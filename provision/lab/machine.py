@@ -36,12 +36,12 @@ class Machine(ABC):
     """The memory of each host; None if hosts share the memory of this machine."""
 
     @abstractmethod
-    def require(self, target: LabSettings, say: Say) -> None:
-        """Install or check what hosts with these settings need. Raises LabError, UsageError."""
+    def require(self, target: LabSettings) -> None:
+        """Check what hosts with these settings need. Raises LabError, UsageError."""
 
     @abstractmethod
-    def ensure_base(self, recipe: Recipe, say: Say) -> None:
-        """Make what hosts share beside the base tree, which exists."""
+    def ensure_base(self, recipe: Recipe, mirror: str | None, say: Say) -> None:
+        """Make what hosts share beside the base tree, which exists. Raises LabError."""
 
     @abstractmethod
     def kernel(self, host: LabHost) -> str:

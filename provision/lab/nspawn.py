@@ -24,10 +24,10 @@ EXPORTS = ("propagate", "unix-export")
 class NspawnMachine(Machine):
     """Containers of systemd-nspawn."""
 
-    def require(self, _target: LabSettings, _say: Say) -> None:
+    def require(self, _target: LabSettings) -> None:
         """Need nothing more than every lab."""
 
-    def ensure_base(self, _recipe: Recipe, _say: Say) -> None:
+    def ensure_base(self, _recipe: Recipe, _mirror: str | None, _say: Say) -> None:
         """Need nothing but the base tree."""
 
     def kernel(self, _host: LabHost) -> str:

@@ -1,6 +1,6 @@
 """Hosts with a kernel of their own: User-Mode Linux, a Linux kernel that runs as a process.
 
-The process belongs to an unprivileged user of its own, and sees only the programs of this machine
+The process belongs to an unprivileged user of its own, and sees only the programs of its base tree
 and the disks of the host (templates/lab/guest.sh.j2).
 """
 
@@ -39,8 +39,8 @@ class UmlMachine(Machine):
     own_kernel = True
     memory_mb = 512
 
-    def require(self, target: LabSettings, say: Say) -> None:
-        """Install the kernel; refuse variants that need another one."""
+    def require(self, target: LabSettings) -> None:
+        """Refuse variants that need another kernel."""
         for choice in (target.variants, *target.host_variants.values()):
             for group, values in _NO_NFTABLES.items():
                 if choice.get(group) in values:
@@ -50,15 +50,14 @@ class UmlMachine(Machine):
                         "leave it out",
                     )
         require_programs({"mke2fs": "e2fsprogs", "perl": "perl-base", "unshare": "util-linux"})
-        uml_kernel.install(say)
 
-    def ensure_base(self, recipe: Recipe, say: Say) -> None:
+    def ensure_base(self, recipe: Recipe, mirror: str | None, say: Say) -> None:
         """Build the disk that the hosts of one base tree share."""
-        uml_kernel.ensure(recipe, say)
+        uml_kernel.ensure(recipe, mirror, say)
 
     def kernel(self, host: LabHost) -> str:
         """Name the version with which the host's shared disk was built."""
-        return " ".join(host.base.readlink().name.split("-")[:2]) if host.base.is_symlink() else ""
+        return f"uml {uml_kernel.release(host.base.readlink())}" if host.base.is_symlink() else ""
 
     def prepare(self, host: LabHost, recipe: Recipe, target: LabSettings) -> None:
         """Make the host's own disk, and write the script that runs its kernel."""
@@ -81,6 +80,7 @@ class UmlMachine(Machine):
             **names,
             **disks,
             taps=_taps(host),
+            programs=recipe.tree / "usr",
             root=host.path / "root",
             kernel=host.base.readlink() / "linux",
             arguments=shlex.join(self._arguments(host)),

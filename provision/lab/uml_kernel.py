@@ -1,4 +1,4 @@
-"""The kernel of User-Mode Linux: Debian's package, and the disk that hosts of one suite share.
+"""The kernel of User-Mode Linux: the package of a Debian suite, and the disk that its hosts share.
 
 The disk is the base tree with the modules of the kernel, as an ext4 image. It is built under a
 temporary name and renamed, so that the cache holds complete disks only.
@@ -10,57 +10,48 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
-from provision.lab import variants
-from provision.lab.base import Recipe
+from provision.lab import bootstrap, variants
+from provision.lab.base import Recipe, source
 from provision.lab.cache import build_folder
 from provision.lab.layout import CACHE
 from provision.lab.machine import Say
 from provision.lab.repository import INSIDE
-from provision.lab.tools import run, succeeds
-from provision.model.errors import LabError
+from provision.lab.tools import run
 from provision.resources.render import program_text
 
 PACKAGE = "user-mode-linux"
 INIT = "/usr/lib/provision-lab/init"
 """The first program of a guest, on the shared disk."""
-_MODULES = Path("/usr/lib/uml/modules")
-_PROGRAM = "linux.uml"
-_VERSION = 1
+# The kernel of sid has neither nf_tables for IPv4 nor the tables of legacy iptables; Docker needs
+# one of them.
+_KERNEL_SUITES = {"sid": "trixie"}
+_MODULES = "usr/lib/uml/modules"
+_PROGRAM = "usr/bin/linux.uml"
+_RELEASE = "release"
+_VERSION = 2
 """Counts changes to how a disk is built that its name does not show by itself."""
-
-
-def install(say: Say) -> None:
-    """Install the package of the kernel unless this machine has it. Raises LabError."""
-    if shutil.which(_PROGRAM):
-        return
-    say(f"Installing Debian's package {PACKAGE} (40 MB)")
-    command = ("apt-get", "install", "-q", "-y", "--no-install-recommends", PACKAGE)
-    argv = ("env", "DEBIAN_FRONTEND=noninteractive", *command)
-    if succeeds(argv):
-        return
-    succeeds(("apt-get", "update", "-q"))
-    try:
-        run(argv)
-    except LabError as error:
-        raise LabError(
-            f"this machine has no package {PACKAGE}: {error.message}",
-            f"install it: {' '.join(command)}",
-        ) from error
-
-
-def version() -> str:
-    """The version of the installed kernel, such as 6.1.176."""
-    return run((_PROGRAM, "--version")).strip()
 
 
 def folder(recipe: Recipe) -> Path:
     """The folder of the kernel and of the shared disk for hosts of this recipe."""
-    text = f"{_VERSION} {recipe.folder.name} {_init()} {variants.VARIANTS['legacy'].setup}"
+    suite, setup = _kernel_suite(recipe), variants.VARIANTS["legacy"].setup
+    text = f"{_VERSION} {suite} {recipe.folder.name} {_init()} {setup}"
     names = recipe.folder.name.rpartition("-")[0]
-    return CACHE / f"uml-{version()}-{names}-{sha256(text.encode()).hexdigest()[:12]}"
+    return CACHE / f"uml-{names}-{sha256(text.encode()).hexdigest()[:12]}"
 
 
-def ensure(recipe: Recipe, say: Say) -> None:
+def release(disk: Path) -> str:
+    """The version of the kernel in a folder that `ensure` built, such as 6.12.113."""
+    file = disk / _RELEASE
+    # Before versions were kept in a file, the name of the folder had them.
+    return file.read_text() if file.exists() else disk.name.split("-")[1]
+
+
+def _kernel_suite(recipe: Recipe) -> str:
+    return _KERNEL_SUITES.get(recipe.suite, recipe.suite)
+
+
+def ensure(recipe: Recipe, mirror: str | None, say: Say) -> None:
     """Build the shared disk unless the cache has it; the base tree exists. Raises LabError."""
     target = folder(recipe)
     if target.is_dir():
@@ -68,17 +59,24 @@ def ensure(recipe: Recipe, say: Say) -> None:
     with build_folder(target) as build:
         if target.is_dir():  # another process has built it while we waited for the lock
             return
-        say(f"Building the disk of {recipe.suite} with the kernel {version()}, once (about 30 s)")
         shutil.rmtree(build, ignore_errors=True)
         build.mkdir()
-        shutil.copyfile(shutil.which(_PROGRAM) or _PROGRAM, build / "linux")
+        suite, package = _kernel_suite(recipe), build / "package"
+        say(f"Fetching the kernel of Debian's {suite} (40 MB), once")
+        bootstrap.unpack(suite, PACKAGE, source(mirror), package, say)
+        (modules,) = (package / _MODULES).iterdir()
+        (build / _RELEASE).write_text(modules.name)
+        say(f"Building the disk of {recipe.suite} with the kernel {modules.name} (about 30 s)")
+        shutil.copyfile(package / _PROGRAM, build / "linux")
         (build / "linux").chmod(0o755)
-        _build(recipe, build)
+        (build / "tree").symlink_to(recipe.tree)
+        _build(recipe, build, modules)
+        shutil.rmtree(package)
         run(("sync", "-f", str(build)))
         build.rename(target)
 
 
-def _build(recipe: Recipe, build: Path) -> None:
+def _build(recipe: Recipe, build: Path, kernel_modules: Path) -> None:
     """Write `disk.ext4`: the base tree, modules, legacy iptables, and packages of bare hosts."""
     upper, merged = build / "upper", build / "merged"
     for path in (upper, build / "work", merged):
@@ -87,8 +85,7 @@ def _build(recipe: Recipe, build: Path) -> None:
     program.parent.mkdir(parents=True)
     program.write_text(_init())
     program.chmod(0o755)
-    modules = upper / "usr/lib/modules"
-    shutil.copytree(_MODULES / version(), modules / version())
+    shutil.copytree(kernel_modules, upper / "usr/lib/modules" / kernel_modules.name)
     layers = f"lowerdir={recipe.tree},upperdir={upper},workdir={build / 'work'}"
     # In a mount namespace: the kernel unmounts when the last process of it ends, however it ends.
     script = (

@@ -75,7 +75,7 @@ def test_variants_that_need_nf_tables_are_refused(variants: dict[str, str]) -> N
     (group, value) = next(iter(variants.items()))
     for settings in (LabSettings(variants=variants), LabSettings(host_variants={"h2": variants})):
         with pytest.raises(UsageError, match=f"cannot run {group} {value}, which needs nf_tables"):
-            MACHINES["uml"].require(settings, print)
+            MACHINES["uml"].require(settings)
 
 
 def test_a_deleted_shared_disk_is_named(tmp_path: Path) -> None:
