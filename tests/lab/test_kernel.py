@@ -170,8 +170,8 @@ def test_a_power_cut_in_the_midst_of_an_apply(uml: Hosts) -> None:
         begun = "until ls /etc/provision/demo >/dev/null 2>&1; do sleep 0.1; done"
         uml.ssh("h1", f"timeout 600 sh -c '{begun}'")
         power.cut_power(uml.lab, "h1")
+        power.start(uml.lab, say=print)
         assert process.wait(timeout=1200) != 0
-    power.start(uml.lab, say=print)
     uml.provision("recover", inventory, status=None)
     deadline = time.monotonic() + 600
     while any("/etc/provision/demo" in text for text in uml.capture().values()):

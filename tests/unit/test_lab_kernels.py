@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from provision.lab import supervisor, uml
+from provision.lab import base, limits, supervisor, uml, uml_kernel
 from provision.lab.base import recipe
 from provision.lab.kernels import MACHINES, machine_of
-from provision.lab.layout import Lab, host_names
+from provision.lab.layout import SUITES, Lab, host_names
 from provision.lab.settings import LabSettings, UpOptions, merged, save, up_words
 from provision.model.errors import LabError, UsageError
 
@@ -76,6 +76,41 @@ def test_variants_that_need_nf_tables_are_refused(variants: dict[str, str]) -> N
     for settings in (LabSettings(variants=variants), LabSettings(host_variants={"h2": variants})):
         with pytest.raises(UsageError, match=f"cannot run {group} {value}, which needs nf_tables"):
             MACHINES["uml"].require(settings)
+
+
+def test_hosts_have_the_kernel_of_their_suite(tmp_path: Path) -> None:
+    """A disk of an earlier version has the kernel's version in its name."""
+    disks = {suite: uml_kernel.folder(recipe(suite, bare=False)).name for suite in SUITES}
+    assert len(set(disks.values())) == len(SUITES)
+    host = Lab(tmp_path).host("h1")
+    host.path.mkdir(parents=True)
+    machine = MACHINES["uml"]
+    assert machine.kernel(host) == ""
+    host.base.symlink_to(tmp_path / "uml-6.1.176-trixie-6315e03fc145")
+    assert machine.kernel(host) == "uml 6.1.176"
+    new = tmp_path / disks["trixie"]
+    new.mkdir()
+    (new / "release").write_text("6.12.113")
+    host.base.unlink()
+    host.base.symlink_to(new)
+    assert machine.kernel(host) == "uml 6.12.113"
+
+
+def test_a_tree_that_a_kernel_runs_with_is_not_purged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its programs start the kernel of a host at each boot."""
+    monkeypatch.setattr(base, "CACHE", tmp_path / "cache" / "lab")
+    monkeypatch.setattr(limits, "labs", lambda: (str(tmp_path),))
+    used, unused, disk = (base.CACHE / name for name in ("trixie-1", "trixie-2", "uml-trixie-1"))
+    for folder in (used, unused, disk):
+        folder.mkdir(parents=True)
+    (disk / "tree").symlink_to(used / "tree")
+    host = Lab(tmp_path).host("h1")
+    host.path.mkdir(parents=True)
+    host.base.symlink_to(disk)
+    base.purge()
+    assert (used.is_dir(), unused.is_dir(), disk.is_dir()) == (True, False, True)
 
 
 def test_a_deleted_shared_disk_is_named(tmp_path: Path) -> None:
