@@ -44,7 +44,7 @@ def test_a_destroy_that_fails_restores_the_same_containers(
 def test_a_rollback_that_is_repeated_restores_the_same_container(
     faults: Faults, inventory: str
 ) -> None:
-    """A host tries four times, here because somebody deletes a route: no time makes a new one."""
+    """A host tries four times, here because of a file of somebody: no time makes a new one."""
     faults.hosts.provision("apply", inventory)
     faults.hosts.ssh("h2", "docker exec c2 sh -c 'echo kept >/file'")
     container = faults.hosts.ssh("h2", "docker ps -q --no-trunc")
@@ -53,18 +53,21 @@ def test_a_rollback_that_is_repeated_restores_the_same_container(
         "routes.yml",
         ("{host: h2, network: blue}", "{host: h2, network: blue, command: [sleep, 9d]}"),
     )
-    route = faults.hosts.ssh("h2", "ip route show proto 240 | head -n 1").strip()
-    faults.at_step("h2", 2, f"ip route del {route}; {KILL_ACT}")
+    foreign = "/etc/provision/demo/foreign"
+    faults.at_step("h2", 2, f"touch {foreign}; {KILL_ACT}")
     result = faults.hosts.json("apply", changed, status=6)
     assert result["hosts"]["h2"] == "unknown (undo incomplete after failed)", result
     faults.heal()
     assert faults.hosts.ssh("h2", "docker ps -q --no-trunc") == container
     assert "kept" in faults.hosts.ssh("h2", "docker exec c2 cat /file")
-    faults.hosts.ssh("h2", f"ip route add {route}")
+    faults.hosts.ssh("h2", f"rm {foreign}")
     faults.hosts.provision("recover", inventory)
     Faults(faults.hosts, before).assert_restored()
     assert faults.hosts.ssh("h2", "docker ps -q --no-trunc") == container
-    faults.assert_converges(faults.hosts.inventory("routes.yml"))
+    inventory = faults.hosts.inventory("routes.yml")
+    assert faults.hosts.json("plan", inventory)["changes"] == []
+    faults.hosts.provision("destroy", inventory, "--yes")
+    faults.assert_restored()
 
 
 def test_a_container_that_had_ended_can_be_started_after_a_rollback(
