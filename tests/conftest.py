@@ -7,7 +7,7 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.resume import Resume
+from tests import resume
 
 # On a busy machine, an example may take long; that says nothing about the code.
 settings.register_profile(
@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the plug-in of `--resume`, and undo what a background job does to signals.
+    """Register the plug-ins of `--resume`, and undo what a background job does to signals.
 
     `nohup` and `&` ignore SIGHUP and SIGINT, and a program inherits that. A handler in this process
     is the default action in the programs that it starts, and this process survives the signal.
@@ -34,5 +34,4 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)
-    if config.getoption("--resume"):
-        config.pluginmanager.register(Resume(config))
+    resume.register(config)

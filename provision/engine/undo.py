@@ -58,7 +58,9 @@ def undo(operations: Sequence[Operation], *, txn: str) -> str:
 def _case(operation: Operation, txn: str) -> Steps | ReplacementHalf:
     """The inverse of an operation, as it may be repeated where a first rollback was not enough.
 
-    The successor of a replacement is deleted once: after that, its name is that of its predecessor.
+    The successor of a replacement is deleted once: after that, its name is that of its predecessor,
+    which may be the only one there is. What has no stash can be made once more, and what the change
+    made may come back by the follower: both halves must have succeeded there.
     """
     steps = inverse(operation, txn=txn)
     if operation.change.verb != "replace":
@@ -68,7 +70,8 @@ def _case(operation: Operation, txn: str) -> Steps | ReplacementHalf:
     deleted, restored = f"deleted.{digest}", f"restored.{digest}"
     if operation.removes:
         return ReplacementHalf(steps, restored)
-    return ReplacementHalf(steps, deleted, (deleted, restored))
+    has_stash = operation.resource.stash(txn) != operation.resource.delete()
+    return ReplacementHalf(steps, deleted, (deleted,) if has_stash else (deleted, restored))
 
 
 def _without_partials(operation: Operation) -> Steps:

@@ -23,12 +23,13 @@ def install(
 ) -> None:
     """Install packages into a new file system at `tree`, and run the hooks. Raises LabError."""
     options = ("--variant=minbase", *(f"--customize-hook={hook}" for hook in hooks))
-    _mmdebstrap(suite, packages, origin, tree, options, say)
+    _mmdebstrap(suite, packages, origin, tree, options, say, name=f"the {suite} base tree")
 
 
 def unpack(suite: str, package: str, origin: Source | None, folder: Path, say: Say) -> None:
     """Unpack a package, and those that it depends on, in a new folder. Raises LabError."""
-    _mmdebstrap(suite, (package,), origin, folder, ("--variant=extract",), say)
+    name = f"a folder with {package} of {suite}"
+    _mmdebstrap(suite, (package,), origin, folder, ("--variant=extract",), say, name=name)
 
 
 def _mmdebstrap(
@@ -38,6 +39,8 @@ def _mmdebstrap(
     tree: Path,
     options: Sequence[str],
     say: Say,
+    *,
+    name: str,
 ) -> None:
     # In a file, not on the command line, which every user can read: the address of a proxy may
     # contain a password.
@@ -57,7 +60,7 @@ def _mmdebstrap(
     settings.unlink()
     if status:
         tail = "\n".join(f"    {line}" for line in lines[-12:])
-        raise LabError(f"mmdebstrap could not build {tree.name} of {suite}:\n{tail}")
+        raise LabError(f"mmdebstrap could not build {name}:\n{tail}")
 
 
 def _with_progress(argv: tuple[str, ...], say: Say) -> tuple[int, list[str]]:

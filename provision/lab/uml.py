@@ -80,7 +80,7 @@ class UmlMachine(Machine):
             **names,
             **disks,
             taps=_taps(host),
-            programs=recipe.tree / "usr",
+            programs=uml_kernel.programs(host.base.readlink(), recipe),
             root=host.path / "root",
             kernel=host.base.readlink() / "linux",
             arguments=shlex.join(self._arguments(host)),

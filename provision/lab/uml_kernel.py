@@ -47,6 +47,17 @@ def release(disk: Path) -> str:
     return file.read_text() if file.exists() else disk.name.split("-")[1]
 
 
+def programs(disk: Path, recipe: Recipe) -> Path:
+    """The folder `usr` of the base tree with which the kernel of a disk is started.
+
+    `purge` keeps the tree that the disk has a link to. Disks of earlier versions have none.
+    """
+    tree = disk / "tree"
+    if not tree.is_symlink():
+        tree.symlink_to(recipe.tree)
+    return tree.readlink() / "usr"
+
+
 def _kernel_suite(recipe: Recipe) -> str:
     return _KERNEL_SUITES.get(recipe.suite, recipe.suite)
 
@@ -62,11 +73,12 @@ def ensure(recipe: Recipe, mirror: str | None, say: Say) -> None:
         shutil.rmtree(build, ignore_errors=True)
         build.mkdir()
         suite, package = _kernel_suite(recipe), build / "package"
-        say(f"Fetching the kernel of Debian's {suite} (40 MB), once")
+        say(f"Fetching the kernel of Debian's {suite} (40 MB)")
         bootstrap.unpack(suite, PACKAGE, source(mirror), package, say)
-        (modules,) = (package / _MODULES).iterdir()
+        modules = next((package / _MODULES).iterdir())
         (build / _RELEASE).write_text(modules.name)
-        say(f"Building the disk of {recipe.suite} with the kernel {modules.name} (about 30 s)")
+        names = " ".join((recipe.suite, *recipe.variants))
+        say(f"Building the disk of {names} with the kernel {modules.name}, once (about 30 s)")
         shutil.copyfile(package / _PROGRAM, build / "linux")
         (build / "linux").chmod(0o755)
         (build / "tree").symlink_to(recipe.tree)

@@ -270,7 +270,9 @@ def cases(
 def _case(case: Steps | ReplacementHalf) -> str:
     if not isinstance(case, ReplacementHalf):
         return commands(case)
-    # The disk may be full: the steps are repeated then.
-    text = f'{{\n{commands(case.steps)}\n}} && {{ (: >"$here/{case.done}") 2>/dev/null || :; }}'
+    # On the disk before the other half begins. Where a full disk takes no file, steps are repeated.
+    mark = f'"$here/{case.done}"'
+    done = f'(: >{mark} && sync {mark} "$here") 2>/dev/null || :'
+    text = f"{{\n{commands(case.steps)}\n}} && {{ {done}; }}"
     tests = " && ".join(f'[ -e "$here/{name}" ]' for name in case.settled)
     return f"{{ {tests}; }} || {{\n{text}\n}}" if tests else text

@@ -5,7 +5,8 @@
 # Of two processes the one that renames first has decided. Verbs: arm act rearm confirm revert boot.
 # Exit status: 2 usage, 3 another change or none, 4 refused, 7 wrong token, 8 busy, 9 not recorded.
 #
-# Files of a change: id, about, since, deadline, reason, result, ended, log (its record); nonce (the
+# Files of a change: id, about, since, deadline, reason, result, ended, log (its record); boot (the
+# boot in which it was armed); nonce (the
 # token's sha256); lock (the path of the inventory's lock); witness (the fingerprint script),
 # origin (the record of the inventory file); before, still (its stdout then and now) and *.err (its
 # stderr, a remark only); undo.N, discard.N, out.N and kept.N of its part N; journal
@@ -187,6 +188,7 @@ arm() { # id, seconds
     fail 4 "the state of the host cannot be recorded: $(tail -c 500 "$sent/before.err")"
   [ ! -s "$sent/before.err" ] || tail -c 2000 "$sent/before.err" >"$sent/log"
   date +%s >"$sent/since"
+  boot_id >"$sent/boot"
   enable_boot_units || disarmed "$new" "systemd gets no unit for the rollback"
   # The change may fill up the disk: 64 KiB stay free for the rollback.
   { mkdir "$new" && cp "$sent"/* "$new" && head -c 65536 /dev/zero >"$new/reserve"; } ||
@@ -270,8 +272,11 @@ roll_back() { # folder, list or early; the parts from the last to the first
     done
   done
 }
-# A boot takes away what a follower gives back. A person may have stopped it before the change.
+boot_id() { cat /proc/sys/kernel/random/boot_id; }
+# A boot since the arming has taken away what a follower gives back. A person may have stopped it
+# before the change. While another one holds the lock, this is the follower, which gives back itself.
 give_back_volatile() { # folder
+  [ "$(cat "$1/boot" 2>/dev/null)" != "$(boot_id)" ] && flock -n 9 2>/dev/null || return 0
   name=$(cat "$1/lock" 2>/dev/null) && name=${name#/run/provision-} || return
   volatile=/etc/provision/${name%.lock}/volatile.sh
   [ ! -x "$volatile" ] || timeout -k 5 120 "$volatile" 7<&- 8<&- 9<&-
@@ -342,7 +347,7 @@ revert() { # id, reason
     sleep "$pause"
     hold_inventory_lock "$change" >>"$log"
     roll_back "$change" list >>"$log" 2>&1
-    [ "$(cat "$change/reason" 2>/dev/null)" != boot ] || give_back_volatile "$change" >>"$log" 2>&1
+    give_back_volatile "$change" >>"$log" 2>&1
     is_as_before "$change" && { result=reverted; break; }
     start_containers "$change" >>"$log" 2>&1
   done

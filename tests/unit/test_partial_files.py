@@ -1,4 +1,4 @@
-"""A rollback removes what a power cut or a kill left of a file that was being written."""
+"""Rollbacks of files: what a power cut left half written goes, and what a stash had stays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from provision.engine.plan import operations, plan
-from provision.engine.undo import inverse
+from provision.engine.undo import inverse, undo
 from provision.resources import script
 from provision.resources.base import Resource, State, state
 from provision.resources.kinds.file import File
@@ -19,18 +19,19 @@ from provision.resources.lib import stash, wireguard_conf
 from provision.resources.steps import Steps
 
 KEY = "oK56DE9Ue9zK76rAc8pBl6opph+1v36lm7cXXsQKrQM="
+OLD_KEY = "AI4v5ezD7DvI3hZ9rYPCkyA6TPLiDuGGFyzHuvUMKVs=\n"
 
 
 @pytest.fixture
 def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in the place of /etc/provision; the command `wg` prints a key."""
+    """A folder in the place of /etc/provision; `wg` prints keys, and cannot configure a device."""
     folder = tmp_path / "etc"
     folder.mkdir()
     monkeypatch.setattr("provision.resources.kinds.tls_request.ETC", str(folder))
     monkeypatch.setattr(wireguard_conf, "ETC", str(folder))
     monkeypatch.setattr("provision.resources.kinds.wireguard_key.ETC", str(folder))
     monkeypatch.setattr(stash, "STASHES", str(tmp_path / "aside"))
-    _command(tmp_path / "bin" / "wg", f"echo {KEY}")
+    _command(tmp_path / "bin" / "wg", f"case $1 in genkey | show) echo {KEY} ;; *) exit 1 ;; esac")
     # What is before `mv` has been done, and nothing after it.
     _command(tmp_path / "killing" / "mv", "kill -KILL $PPID")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
@@ -97,3 +98,24 @@ def test_an_interrupted_write_is_no_obstacle_to_a_removal(etc: Path) -> None:
     assert not etc.exists()
     assert run(stash.unstash("0a", path)) == 0
     assert content(etc) == {"demo/pki/over.client.csr": "old\n"}
+
+
+def test_a_repeated_rollback_keeps_what_the_first_one_restored(etc: Path) -> None:
+    """Here the first one moves the old key back, and cannot load it into its device."""
+    asked = WireguardKey("h1", "demo", "safe", renewal="asked for")
+    both = operations(plan(state([asked]), state([WireguardKey("h1", "demo", "safe")])), txn="0a")
+    assert [operation.removes for operation in both] == [True, False]
+    assert run(asked.create()) == 0
+    (key,) = etc.rglob("*.key")
+    key.write_text(OLD_KEY)
+    key.with_suffix(".conf").touch()
+    assert all(run(operation.steps) == 0 for operation in both)
+    assert key.read_text() == f"{KEY}\n"
+    program = etc.parent / "undo.1"
+    program.write_text(undo(both, txn="0a").replace(script.PRELUDE, ""))
+    names = subprocess.run(("sh", program, "list"), capture_output=True, text=True).stdout.split()
+    assert names == ["1", "0", "always"]
+    for _ in range(3):
+        statuses = [subprocess.run(("sh", program, name)).returncode for name in names]
+        assert key.read_text() == OLD_KEY
+        assert statuses[1] != 0, "the test did not let the restoration fail"
