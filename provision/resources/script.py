@@ -261,7 +261,8 @@ def cases(
     A name of `answers` prints the strings of that answer; a name of `steps` carries out its steps.
     Any other name ends with exit status 2.
     """
-    lines = ["#!/bin/sh", PRELUDE, _PUT_BACK, "here=${0%/*}", "case $1 in"]
+    here = ["here=${0%/*}"] if any(isinstance(c, ReplacementHalf) for c in steps.values()) else []
+    lines = ["#!/bin/sh", PRELUDE, _PUT_BACK, *here, "case $1 in"]
     lines += [f"{name}) echo {quoted(strings)} ;;" for name, strings in answers.items()]
     lines += [f"{name})\n{_case(case)}\n;;" for name, case in steps.items()]
     return "\n".join([*lines, "*) exit 2 ;;", "esac"]) + "\n"

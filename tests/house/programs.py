@@ -138,7 +138,7 @@ EXAMPLES: Mapping[str, Mapping[str, object]] = {
     },
     "lab/attach.sh.j2": {"host": "h1", "namespace": "/run/lab", "link": "h1-eth1", "bridge": "lan"},
     "lab/guest.sh.j2": {
-        **dict.fromkeys(("host", "kernel", "base", "disk", "root"), "/run/lab/h1"),
+        **dict.fromkeys(("host", "kernel", "programs", "base", "disk", "root"), "/run/lab/h1"),
         "user": 1_900_000_000,
         "memory_mb": 512,
         "taps": ("vb-h1", "e1-h1"),
