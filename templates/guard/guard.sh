@@ -346,8 +346,10 @@ revert() { # id, reason
     exec 9<&- # in the pause the follower may bring back what is not part of the change
     sleep "$pause"
     hold_inventory_lock "$change" >>"$log"
-    roll_back "$change" list >>"$log" 2>&1
-    give_back_volatile "$change" >>"$log" 2>&1
+    {
+      roll_back "$change" list
+      give_back_volatile "$change"
+    } >>"$log" 2>&1
     is_as_before "$change" && { result=reverted; break; }
     start_containers "$change" >>"$log" 2>&1
   done
