@@ -15,11 +15,15 @@ SLOW = ("--confirm-window", "400", "--timeout", "2000")
 """A login and a script take several times as long as on a host that shares the kernel."""
 
 
+MODULE_DEVICES = ("gre0", "gretap0", "erspan0")
+"""What the module of GRE makes: an earlier test may have loaded it, and a boot unloads it."""
+
+
 @pytest.fixture
 def faults(booted: Boot) -> Iterator[Faults]:
     """Two hosts of trixie, each with a kernel of its own; nothing stays applied on them."""
     hosts = booted("trixie", kernel="uml", count=2)
-    faults = Faults(hosts, hosts.capture())
+    faults = Faults(hosts, hosts.capture(), MODULE_DEVICES)
     yield faults
     power.start(hosts.lab, say=print)
     for verb in (("recover",), ("destroy", "--yes")):
@@ -37,8 +41,7 @@ def clear(hosts: Hosts) -> None:
 
 def without_module_devices(captures: dict[str, str]) -> dict[str, str]:
     """Captures without the devices that the module of GRE makes; they stay until a reboot."""
-    devices = {"gre0", "gretap0", "erspan0"}
     return {
-        host: "\n".join(line for line in text.splitlines() if line not in devices)
+        host: "\n".join(line for line in text.splitlines() if line not in MODULE_DEVICES)
         for host, text in captures.items()
     }
