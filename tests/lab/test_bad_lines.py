@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -62,20 +63,25 @@ def test_a_slow_and_lossy_line(faults: Faults) -> None:
 
 
 @contextmanager
-def flapping(faults: Faults, seconds: float) -> Iterator[None]:
-    """The lines for SSH are cut and mended in turn, each for so many seconds."""
-    hosts, ended = faults.hosts, threading.Event()
+def flapping(faults: Faults, first_s: float, seconds: float) -> Iterator[threading.Event]:
+    """The lines for SSH are cut after `first_s`, and then mended and cut in turn.
+
+    The event is set once they have been cut.
+    """
+    hosts, ended, cut = faults.hosts, threading.Event(), threading.Event()
 
     def flap() -> None:
-        cut = True
-        while not ended.wait(seconds):
-            links.change(hosts.lab, hosts.names, Line(loss_percent=100) if cut else Line(), SSH)
-            cut = not cut
+        lines = itertools.cycle((Line(loss_percent=100), Line()))
+        pause = first_s
+        while not ended.wait(pause):
+            links.change(hosts.lab, hosts.names, next(lines), SSH)
+            cut.set()
+            pause = seconds
 
     thread = threading.Thread(target=flap)
     thread.start()
     try:
-        yield
+        yield cut
     finally:
         ended.set()
         thread.join()
@@ -85,8 +91,9 @@ def flapping(faults: Faults, seconds: float) -> Iterator[None]:
 def test_a_line_that_flaps(faults: Faults) -> None:
     """Cut for 20 s and back for 20 s: once the hosts have decided, each is old or new."""
     inventory = faults.hosts.inventory("routes.yml")
-    with flapping(faults, 20), faults.start("apply", inventory, *SLOW) as run:
+    with flapping(faults, 4, 20) as cut, faults.start("apply", inventory, *SLOW) as run:
         output, _ = run.communicate()
+        assert cut.is_set(), f"the apply had ended before the first cut: {output}"
     faults.until(
         inventory,
         lambda states: all(
