@@ -116,7 +116,7 @@ def test_vlans_on_a_linux_bridge(uml: Hosts) -> None:
 
 
 def test_a_vlan_on_a_macvlan(uml: Hosts) -> None:
-    """The interface is on a VLAN device of the NIC, and destroy removes both."""
+    """The interface is on a VLAN device of the NIC, also after a boot; destroy removes both."""
     path = uml.lab.folder / "macvlan-vlan.yml"
     path.write_text(MACVLAN.replace("LAN", uml.networks[1]))
     before, nics_before = uml.capture(), nics(uml)
@@ -124,6 +124,9 @@ def test_a_vlan_on_a_macvlan(uml: Hosts) -> None:
     uml.verified(path.name, within_s=300)
     assert uml.json("apply", path.name)["changes"] == []
     assert "vlan 30" in tagged_frames(uml, "green1", "192.168.30.2")
+    power.reboot(uml.lab, ("h1", "h2"), say=print)
+    uml.verified(path.name, within_s=300)
+    assert uml.executions("apply", path.name) == dict.fromkeys(uml.names, 1)
     uml.provision("destroy", path.name, "--yes", *SLOW)
     assert_same(before, uml.capture())
     assert_same(nics_before, nics(uml))
