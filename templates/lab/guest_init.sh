@@ -17,4 +17,11 @@ ip link set dev vec0 name host0
 ip link set dev vec1 name eth1
 # As in a container: without a writable /sys systemd starts no udev, and networkd waits for none.
 mount -o remount,ro /sys
-exec switch_root /mnt/root /sbin/init
+# As switch_root does, which Debian sid has in another package.
+# Last /proc, which `mount` reads; -n, since it also writes a table in /run.
+for path in dev sys proc; do
+  ! mountpoint -q "/$path" || mount -n --move "/$path" "/mnt/root/$path"
+done
+cd /mnt/root
+mount -n --move . /
+exec chroot . /sbin/init
