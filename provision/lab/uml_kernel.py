@@ -50,7 +50,7 @@ def release(disk: Path) -> str:
 def programs(disk: Path, recipe: Recipe) -> Path:
     """The folder `usr` of the base tree with which the kernel of a disk is started.
 
-    `purge` keeps the tree that the disk has a link to. Disks of earlier versions have none.
+    `purge` keeps the tree that the disk has a link to; a disk of an earlier version gets it here.
     """
     tree = disk / "tree"
     if not tree.is_symlink():

@@ -17,8 +17,8 @@ ip link set dev vec0 name host0
 ip link set dev vec1 name eth1
 # As in a container: without a writable /sys systemd starts no udev, and networkd waits for none.
 mount -o remount,ro /sys
-# As switch_root does, which Debian sid has in another package.
-# Last /proc, which `mount` reads; -n, since it also writes a table in /run.
+# These are the steps of switch_root, which Debian sid has in another package. /proc moves last, since
+# `mount` reads it; without -n, `mount` would also write a table in /run, and fail.
 for path in dev sys proc; do
   ! mountpoint -q "/$path" || mount -n --move "/$path" "/mnt/root/$path"
 done

@@ -146,7 +146,11 @@ done
 
     @property
     def _drop_partial(self) -> Run:
-        """What ovs_uplink.sh leaves of its record if it is killed."""
+        """What ovs_uplink.sh leaves of its record if it is killed.
+
+        Not by the name of `partial_path`: with another text of that program, the followers of all
+        hosts that have it would differ.
+        """
         return Run(("rm", "-f", "--", f"{self._record}.new"))
 
     def _hand_over(self, user: str) -> Unless:
