@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,13 @@ PROVISION = str(Path(sys.executable).with_name("provision"))
 RUN_S = 900
 """Seconds after which a change must have ended by itself."""
 SHORT = ("--confirm-window", "15", "--timeout")
-TIMEOUT_S = {"flannel-vxlan": "60", "ovs-gre": "60"}
+TIMEOUT_S = {
+    "flannel-vxlan": "60",
+    "ovs-gre": "60",
+    "ovs-vxlan": "60",
+    "wireguard": "60",
+    "bgp": "60",
+}
 """`--timeout` of changes that are disturbed, by method; 30 for the others."""
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 PHASE_FILES = {"armed": "txn/id", "acting": "txn/journal", "checked": "txn/looked"}
@@ -47,6 +54,8 @@ find /var/lib/provision -mindepth 1 -delete
 cp -a /run/kept/. /var/lib/provision/; rm -rf /run/kept
 rmdir /var/lib/provision 2>/dev/null; :"""
 _OURS = "ip -o -4 address show | awk '{print $2, $4}' | grep -E '^(%s) '"
+_OUR_ROUTE = re.compile(r"(\S+) .*\bproto (240|186)\b")
+"""A line of `ip -N route`: ours, or of BGP, which the kernel numbers 186."""
 _NETWORK_OF = (
     "docker inspect -f '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}'"
 )
@@ -231,9 +240,12 @@ def _command(site: Site, step: Step, host: str) -> str:
 def _drift(site: Site, step: Step, host: str) -> str:
     match step.fault:
         case "route":
-            routes = site.inside(host, "ip -N -o route show proto 240").splitlines()
-            route = _name_at([line.split()[0] for line in routes], step.choice)
-            return route and f"ip route delete {route} proto 240"
+            lines = site.inside(host, "ip -N -o route show").splitlines()
+            routes = [
+                match.expand(r"\1 proto \2") for match in map(_OUR_ROUTE.match, lines) if match
+            ]
+            route = _name_at(routes, step.choice)
+            return route and f"ip route delete {route}"
         case "address":
             names = "|".join(_devices(site, host, "device")) or "-"
             lines = site.inside(host, _OURS % names).splitlines()

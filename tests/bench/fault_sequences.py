@@ -10,7 +10,9 @@ from tests.lab.crash import STEPS
 
 HOSTS = ("h1", "h2", "h3")
 METHODS = ("routes", "vxlan", "pipework", "flannel-vxlan", "ovs-gre", "modes", "macvlan")
-"""The examples in inventories/ that the campaign applies."""
+"""The examples in inventories/ that the campaign applies, in turn."""
+MORE_METHODS = ("ovs-vxlan", "wireguard", "bgp")
+"""Examples that it applies when asked for: a seed keeps its meaning."""
 LENGTH = 5
 """Steps of a sequence."""
 

@@ -41,6 +41,18 @@ VARIANT_B: dict[str, _Changes] = {
         ("network: lan, address: {lan}.211}", "network: lan, address: {lan}.195}"),
         ("  c2: {host: h2, network: lan}", "  c4: {host: h2, network: lan}"),
     ),
+    "ovs-vxlan": (
+        ("    # vni: 42 ", "    vni: 42 #"),
+        ("  v2: {host: h2, network: vtun}", "  v4: {host: h2, network: vtun}"),
+    ),
+    "wireguard": (
+        ("    # psk: true", "    psk: true"),
+        ("  s2: {host: h2, network: private}", "  s4: {host: h1, network: private}"),
+    ),
+    "bgp": (
+        ("    # bfd: true", "    bfd: true"),
+        ("  b2: {host: h2, network: core}", "  b4: {host: h1, network: core}"),
+    ),
 }
 """By method: (old text, new text); {lan} is the network of the hosts."""
 

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.model.errors import LabError
 from tests.bench.fault_run import Result, SequenceRun
-from tests.bench.fault_sequences import KINDS, METHODS, choose, seeds
+from tests.bench.fault_sequences import KINDS, METHODS, MORE_METHODS, choose, seeds
 from tests.bench.temporary_lab import temporary_lab
 from tests.lab.hosts import Hosts
 
@@ -78,8 +78,9 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("the campaign boots hosts: run it as root")
     methods = options.methods.split(",")
-    if unknown := set(methods) - set(METHODS):
-        sys.exit(f"unknown methods: {', '.join(sorted(unknown))} (known: {', '.join(METHODS)})")
+    known = (*METHODS, *MORE_METHODS)
+    if unknown := set(methods) - set(known):
+        sys.exit(f"unknown methods: {', '.join(sorted(unknown))} (known: {', '.join(known)})")
     figures = Figures()
     if not 1 <= options.first <= options.sequences:
         sys.exit(f"--first {options.first} is not one of the {options.sequences} sequences")
@@ -165,7 +166,7 @@ def one_sequence(hosts: Hosts, seed: int, method: str, folder: Path) -> Result:
 
 
 def _counts(counter: Counter[str]) -> str:
-    order = {name: number for number, name in enumerate((*METHODS, *KINDS))}
+    order = {name: number for number, name in enumerate((*METHODS, *MORE_METHODS, *KINDS))}
     names = sorted(counter, key=lambda name: order.get(name, len(order)))
     return ", ".join(f"{counter[name]} {name}" for name in names)
 
