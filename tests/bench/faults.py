@@ -22,6 +22,7 @@ import argparse
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.model.errors import LabError
+from tests.bench.fault_changes import PROVISION
 from tests.bench.fault_run import Result, SequenceRun
 from tests.bench.fault_sequences import KINDS, METHODS, MORE_METHODS, choose, seeds
 from tests.bench.temporary_lab import temporary_lab
@@ -84,6 +86,9 @@ def main() -> None:
     figures = Figures()
     if not 1 <= options.first <= options.sequences:
         sys.exit(f"--first {options.first} is not one of the {options.sequences} sequences")
+    if any(method.startswith("flannel") for method in methods):
+        # Beside the sequences the build can outlast the time that a change may take.
+        subprocess.run((PROVISION, "fetch", "flanneld"), stdout=subprocess.DEVNULL, check=True)
     folder = Path(tempfile.mkdtemp(prefix="provision-faults-", dir="/var/tmp"))
     print(f"seed {options.seed}, the steps and captures are in {folder}", flush=True)
     try:
