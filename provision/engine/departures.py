@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from provision import methods
-from provision.engine.host_subnets import docker_subnet
-from provision.engine.peer_claims import claims
+from provision.engine.host_subnets import docker_subnet, subnets_by_host
+from provision.engine.peer_claims import PeerClaim, claims, claims_behind_routers
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.text import listed
@@ -38,7 +39,8 @@ def _departed_hosts(
     holders: set[str] = set()
     nouns: set[str] = set()
     subnets: dict[str, dict[str, None]] = {}
-    for claim in claims(current, inventory.hosts.values(), facts):
+    of_peers = claims(current, inventory.hosts.values(), facts)
+    for claim in chain(of_peers, _behind_routers(inventory, current, facts)):
         holders.add(claim.host)
         nouns.add(claim.noun)
         of_peer = subnets.setdefault(claim.peer, {})
@@ -51,10 +53,26 @@ def _departed_hosts(
         )
         yield (
             f"{listed(tuple(sorted(holders)))}: {' and '.join(sorted(nouns))} of hosts that are "
-            f"not in this file: {listed(departed)}. A host that has left the file keeps its "
-            "containers, networks and routes: add it again, run "
+            f"not in this file: {listed(departed, longest=1000)}. A host that has left the file "
+            "keeps its containers, networks and routes: add it again, run "
             f"`provision destroy {inventory.argument} --limit HOST`, then remove it"
         )
+
+
+def _behind_routers(
+    inventory: Inventory, current: State, facts: Mapping[str, HostFacts]
+) -> Iterator[PeerClaim]:
+    """The claims of peers on other links. A host that was not read may have any subnet there."""
+    read = {name: net for name, net in inventory.networks.items() if facts.keys() >= set(net.hosts)}
+    applied = subnets_by_host(inventory, current) if read else {}
+    # A damaged host may still announce its subnet. A new one has none yet.
+    holders = {ref.host for ref in current}
+    used = {
+        name: frozenset(applied[name].values())
+        | {subnet for host, subnet in network.subnets.items() if host in holders}
+        for name, network in read.items()
+    }
+    return claims_behind_routers(read, used, current, facts)
 
 
 _OF_NETWORKS = (DockerNetwork, IptablesChain, NicDropRule, OvsBridge, Vxlan, Wireguard)

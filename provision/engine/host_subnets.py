@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 from types import MappingProxyType
 
 from provision import methods
 from provision.engine.applied_ranges import applied_ranges
-from provision.engine.peer_claims import PeerClaim, claims
+from provision.engine.peer_claims import PeerClaim, claims, claims_behind_routers
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
@@ -103,7 +104,10 @@ def _with_claims(
     if len(sure) == len(inventory.hosts):
         return {name: NetworkSubnets(subnets) for name, subnets in by_host.items()}
     of_networks: dict[str, list[PeerClaim]] = {name: [] for name in inventory.networks}
-    for claim in claims(current, [inventory.hosts[host] for host in sure], facts):
+    used = {name: frozenset(subnets.values()) for name, subnets in by_host.items()}
+    of_peers = claims(current, [inventory.hosts[host] for host in sure], facts)
+    behind = claims_behind_routers(inventory.networks, used, current, facts)
+    for claim in chain(of_peers, behind):
         if claim.network in of_networks:
             of_networks[claim.network].append(claim)
     names = {str(host.address): name for name, host in inventory.hosts.items()}

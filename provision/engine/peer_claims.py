@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from provision.engine import daemon_routes
 from provision.facts.host import HostFacts
-from provision.model.inventory import Host
+from provision.model.inventory import Host, Network
 from provision.resources.base import Resource, State
 from provision.resources.kinds.etcd_config import EtcdConfig
 from provision.resources.kinds.iptables_chain import IptablesChain
@@ -17,6 +17,9 @@ from provision.resources.kinds.routes import Routes
 from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.kinds.wireguard import Wireguard
 from provision.resources.lib import etcd_keys
+
+FAR_HOST = "a host on another link"
+"""Stands for a peer with a subnet behind a router, of which no address is known."""
 
 
 class PeerClaim(NamedTuple):
@@ -65,6 +68,25 @@ def claims(
     for host, network, route in daemon_routes.learned(current, facts):
         if route.via and route.via not in known and route.via not in _gateways(facts[host]):
             yield PeerClaim(host, route.via, "routes by BGP", network, route.dst)
+
+
+def claims_behind_routers(
+    networks: Mapping[str, Network],
+    used: Mapping[str, Collection[IPv4Network]],
+    current: State,
+    facts: Mapping[str, HostFacts],
+) -> Iterator[PeerClaim]:
+    """Yield the routes of BGP by a router to a subnet that is not among those `used` of a network.
+
+    Some host on another link announces it. The next hop is the router, so nothing tells which one.
+    """
+    routers = daemon_routes.routers(current)
+    for host, name, route in daemon_routes.learned(current, facts):
+        if route.via not in routers and route.via not in _gateways(facts[host]):
+            continue
+        network = networks.get(name)
+        if network and route.dst.subnet_of(network.cidr) and route.dst not in used[name]:
+            yield PeerClaim(host, FAR_HOST, "routes by BGP", name, route.dst)
 
 
 def _gateways(facts: HostFacts) -> frozenset[str]:

@@ -34,8 +34,8 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}{ending}"
 
 
-def listed(names: tuple[str, ...], limit: int = 8) -> str:
-    """The first names of a list, and how many more there are."""
+def listed(names: tuple[str, ...], limit: int = 8, longest: int = _LONGEST) -> str:
+    """The first names, each cut after `longest` characters, and how many more there are."""
     rest = len(names) - limit
-    shown = ", ".join(quoted(name)[1:-1] for name in names[:limit])
+    shown = ", ".join(single_line(name, longest) for name in names[:limit])
     return shown + (f" and {rest} more" if rest > 0 else "")

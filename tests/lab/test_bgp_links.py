@@ -68,6 +68,14 @@ def inventory_of(hosts: Hosts, *further: str) -> str:
     return hosts.inventory("bgp.yml", moved(hosts), ("# asn: 64512", "\n    ".join(keys)))
 
 
+def without_h3(hosts: Hosts, inventory: str) -> str:
+    """A copy of the inventory that h3 has left, with its container."""
+    lines = (hosts.lab.folder / inventory).read_text().splitlines()
+    path = hosts.lab.folder / "left.yml"
+    path.write_text("\n".join(line for line in lines if not re.match(r"  (h3|b3):", line)))
+    return path.name
+
+
 def test_hosts_of_two_links_reach_each_other_by_their_router(linked: Hosts) -> None:
     """From apply to destroy, with a reflector away and after a reboot."""
     near, before = linked.networks[1], linked.capture()
@@ -87,6 +95,10 @@ def test_hosts_of_two_links_reach_each_other_by_their_router(linked: Hosts) -> N
     for pair in (("b1", "b3"), ("b3", "b2"), ("b2", "b1")):
         explained = linked.json("explain", inventory, *pair)
         assert explained["reached"] and explained["cause"] is None, explained
+
+    plan = linked.provision("plan", without_h3(linked, inventory))
+    assert "a host on another link (with 172.27.2.0/24 of network 'core')" in plan, plan
+    assert "not in this file" not in linked.provision("plan", inventory)
 
     stop = f"systemctl stop {UNIT}; sleep 4; systemctl start {UNIT}"
     assert not lost_during(linked, 12, *((host, stop) for host in REFLECTORS))

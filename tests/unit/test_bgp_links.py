@@ -11,6 +11,7 @@ import pytest
 from provision.engine import preflight
 from provision.engine.departures import warnings
 from provision.engine.desired import wanted
+from provision.engine.host_subnets import settled_inventory
 from provision.facts.host import HostFacts, KernelRoute
 from provision.facts.peer_routes import PeerRoute, PeerRoutes
 from provision.methods.bgp.method import BgpMethod
@@ -35,7 +36,8 @@ NEW_HOSTS = (
     "# h4: {address: 10.78.0.14}",
     "h4: {address: 10.78.0.14}\n  h5: {address: 10.79.0.15}",
 )
-FIVE = {"docker": {**CASE["docker"], "h5": "26.1.5"}}
+FIVE = {"docker": {**CASE["docker"], "h5": "26.1.5", "h6": "26.1.5"}}
+B3 = "  b3: {host: h3, network: core}\n"
 
 
 def linked(folder: Path, *further: str, changes: tuple[tuple[str, str], ...] = ()) -> Inventory:
@@ -172,6 +174,44 @@ def test_a_route_by_the_router_is_no_host_that_left(tmp_path: Path) -> None:
     strange = route._replace(via="10.78.0.77")
     states["h1"] = replace(states["h1"], routes=(strange,))
     assert list(warnings(inventory, wanted(inventory, states), states))
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_host_behind_a_router_that_left_is_named_by_its_subnet(
+    tmp_path: Path, stays: bool
+) -> None:
+    """Also when no host of the file is on its link any more."""
+    before = linked(tmp_path, changes=(NEW_HOSTS,))
+    applied = wanted(before, routed(before))
+    leaving = ("h5",) if stays else ("h3", "h5")
+    parts = {"h2": 1, "h4": 3, "h3": 2, "h5": 4}
+    fewer = (NEW_HOSTS[0], "h4: {address: 10.78.0.14}\n  h6: {address: 10.78.0.16}")
+    without_h3 = (("  h3: {address: 10.79.0.13}\n", ""), (B3, ""))
+    left = linked(tmp_path, changes=(fewer, *(() if stays else without_h3)))
+    states = routed_to(left, parts)
+    current = {ref: each for ref, each in applied.items() if ref.host in states.keys() - {"h6"}}
+    settled = settled_inventory(left, current, facts=states).inventory
+    # In the place of h5 a new host gets its subnet; else it gets one that nobody announces.
+    assert str(settled.networks["core"].subnets["h6"]) == f"172.27.{4 if stays else 5}.0/24"
+    (named,) = (line for line in warnings(settled, current, states) if "routes by BGP" in line)
+    subnets = [f"172.27.{parts[host]}.0/24 of network 'core'" for host in leaving]
+    assert f"a host on another link (with {', '.join(subnets)})" in named, named
+    # A host that was not read may have the subnet.
+    unread = {name: state for name, state in states.items() if name != "h2"}
+    assert not any("routes by BGP" in line for line in warnings(settled, current, unread))
+
+
+def routed_to(inventory: Inventory, parts: dict[str, int]) -> dict[str, HostFacts]:
+    """The facts of hosts of which h1 has learned these parts of the range, by host."""
+    states = routed(inventory)
+    near = {"h2": "10.78.0.12", "h4": "10.78.0.14"}
+    routes = tuple(
+        KernelRoute(IPv4Network(f"172.27.{n}.0/24"), "eth1", 186, via=near.get(name, NEAR_ROUTER))
+        for name, n in parts.items()
+    )
+    accepted = KernelRoute(IPv4Network("10.200.0.0/16"), "eth1", 186, via=NEAR_ROUTER)
+    states["h1"] = replace(states["h1"], routes=(*routes, accepted))
+    return states
 
 
 def test_verify_expects_the_routers_of_the_hosts_link(tmp_path: Path) -> None:
