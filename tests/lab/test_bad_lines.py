@@ -20,6 +20,8 @@ __all__ = ["faults"]
 
 BAD = Line(delay_ms=300, loss_percent=2, rate_kbit=1000)
 SSH = ("host0",)
+SHORT = ("--confirm-window", "120", "--timeout", "600")
+"""Of a change whose hosts wait for their deadline, as the line is cut: the test waits as well."""
 ROLLED_BACK = (4, 5)
 """Exit statuses of a change that was not begun, or was undone on all hosts."""
 
@@ -91,7 +93,7 @@ def flapping(faults: Faults, first_s: float, seconds: float) -> Iterator[threadi
 def test_a_line_that_flaps(faults: Faults) -> None:
     """Cut for 20 s and back for 20 s: once the hosts have decided, each is old or new."""
     inventory = faults.hosts.inventory("routes.yml")
-    with flapping(faults, 4, 20) as cut, faults.start("apply", inventory, *SLOW) as run:
+    with flapping(faults, 4, 20) as cut, faults.start("apply", inventory, *SHORT) as run:
         output, _ = run.communicate()
         assert cut.is_set(), f"the apply had ended before the first cut: {output}"
     faults.until(
