@@ -37,6 +37,7 @@ from tests.bench.fault_changes import PROVISION
 from tests.bench.fault_run import Result, SequenceRun
 from tests.bench.fault_sequences import KINDS, METHODS, MORE_METHODS, choose, seeds
 from tests.bench.temporary_lab import temporary_lab
+from tests.bench.warm_provision import WarmHosts, WarmProvision
 from tests.lab.hosts import Hosts
 
 BOOTS = 3
@@ -137,7 +138,8 @@ def campaign(pending: deque[tuple[int, str]], hours: float, folder: Path, figure
     failed_boots = 0
     while more():
         try:
-            with temporary_lab(3, "mixed") as hosts:
+            with WarmProvision() as server, temporary_lab(3, "mixed") as booted:
+                hosts = WarmHosts(booted.lab, server)
                 failed_boots, broken = 0, False
                 while more() and not broken:
                     seed, method = pending.popleft()
