@@ -59,6 +59,9 @@ RESTART_SSHD = "systemctl reset-failed ssh 2>/dev/null; systemctl restart ssh"
 RESTART_DOCKER = "systemctl reset-failed docker; systemctl restart docker"
 """systemd refuses the sixth start of a unit within 10 s (StartLimitBurst), except after a reset."""
 
+# OpenSSH 9.2 makes a key for its default exchange, sntrup761, in 0.13 s of processor time.
+SSH_OPTIONS = ("-o", "ConnectTimeout=30", "-o", "KexAlgorithms=curve25519-sha256")
+
 
 @dataclass(frozen=True)
 class Hosts:
@@ -92,7 +95,7 @@ class Hosts:
 
     def ssh(self, host: str, command: str, *, check: bool = True, limit_s: float = 180) -> str:
         """Run a shell line on a host by OpenSSH, not by provision's connection; its stdout."""
-        argv = ("ssh", "-F", str(self.lab.ssh_config), "-o", "ConnectTimeout=30", host, command)
+        argv = ("ssh", "-F", str(self.lab.ssh_config), *SSH_OPTIONS, host, command)
         process = subprocess.run(
             argv, capture_output=True, text=True, timeout=limit_s * self.slowness
         )
