@@ -81,10 +81,11 @@ def claims_behind_routers(
     Some host on another link announces it. The next hop is the router, so nothing tells which one.
     """
     routers = daemon_routes.routers(current)
-    for host, name, route in daemon_routes.learned(current, facts):
-        if route.via not in routers and route.via not in _gateways(facts[host]):
-            continue
-        network = networks.get(name)
+    gateways = {host: _gateways(found) | routers for host, found in facts.items()}
+    # Of hosts that are all on one link, without a router, no route has to be looked at.
+    behind = {host: found for host, found in facts.items() if gateways[host]}
+    for host, name, route in daemon_routes.learned(current, behind):
+        network = networks.get(name) if route.via in gateways[host] else None
         if network and route.dst.subnet_of(network.cidr) and route.dst not in used[name]:
             yield PeerClaim(host, FAR_HOST, "routes by BGP", name, route.dst)
 
