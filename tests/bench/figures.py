@@ -67,7 +67,7 @@ BENCHMARKS = {
         lab=False,
     ),
     "validate": Benchmark("validate.py", ("500", "500"), ("3", "3"), lab=False),
-    "bgp-speakers": Benchmark("bgp_speakers.py", ("50", "200"), ("5",), page=SCALE),
+    "bgp-speakers": Benchmark("bgp_speakers.py", (), ("5",), page=SCALE),
 }
 
 
