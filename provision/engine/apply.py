@@ -68,7 +68,8 @@ def _warnings(
     )
     if destroy:
         return lasting
-    departed = departures.warnings(inventory, fleet.state(hosts), fleet.facts)
+    read = fleet.state(fleet.snapshots)
+    departed = departures.warnings(inventory, fleet.state(hosts), fleet.facts, read)
     return (
         *lasting,
         *departed,

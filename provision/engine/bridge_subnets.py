@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
 
-from provision.engine.host_subnets import NetworkSubnets, with_subnets
+from provision.engine.claimed_subnets import NetworkSubnets
+from provision.engine.host_subnets import with_subnets
 from provision.facts.topology import HostTopology
 from provision.model import names
 from provision.model.inventory import Inventory, Network

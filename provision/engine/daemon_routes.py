@@ -16,11 +16,12 @@ Ranges = Mapping[str, list[DaemonRange]]
 
 
 class LearnedRoute(NamedTuple):
-    """A route that a daemon of `network` has made on `host`."""
+    """A route that a daemon of `network` has made on `host`; `is_kept`: from before its restart."""
 
     host: str
     network: str
     route: KernelRoute
+    is_kept: bool
 
 
 def ranges(current: State) -> Ranges:
@@ -32,6 +33,15 @@ def ranges(current: State) -> Ranges:
             if named and named not in by_host.setdefault(resource.host, []):
                 by_host[resource.host].append(named)
     return by_host
+
+
+def speakers(current: State) -> dict[str, set[str]]:
+    """By network, the hosts with a file or the unit of its daemon."""
+    by_network: dict[str, set[str]] = {}
+    for host, of_host in ranges(current).items():
+        for each in of_host:
+            by_network.setdefault(each.mark.network, set()).add(host)
+    return by_network
 
 
 def routers(current: State) -> frozenset[str]:
@@ -51,7 +61,8 @@ def learned(current: State, facts: Mapping[str, HostFacts]) -> Iterator[LearnedR
         for route in facts[host].routes if host in facts else ():
             for each in of_host:
                 if _made_by(each, route):
-                    yield LearnedRoute(host, each.mark.network, route)
+                    is_kept = route.proto != each.protocols[0]
+                    yield LearnedRoute(host, each.mark.network, route, is_kept)
 
 
 def destinations(known: Ranges, facts: Mapping[str, HostFacts]) -> frozenset[tuple[str, str]]:

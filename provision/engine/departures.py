@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 
 from provision import methods
+from provision.engine import daemon_routes
 from provision.engine.host_subnets import docker_subnet, subnets_by_host
 from provision.engine.peer_claims import PeerClaim, claims, claims_behind_routers
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
-from provision.model.text import listed
+from provision.model.text import listed, single_line
 from provision.resources.base import State
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.flannel import Flannel
@@ -21,16 +22,25 @@ from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.kinds.wireguard import Wireguard
 
 
-def warnings(inventory: Inventory, current: State, facts: Mapping[str, HostFacts]) -> Iterator[str]:
-    """Yield what a plan does not show by itself; `current` are this inventory's resources."""
-    yield from _departed_hosts(inventory, current, facts)
+def warnings(
+    inventory: Inventory,
+    current: State,
+    facts: Mapping[str, HostFacts],
+    read: State | None = None,
+) -> Iterator[str]:
+    """Yield what a plan does not show by itself.
+
+    `current` are this inventory's resources on the hosts of the plan, and `read` those on all
+    hosts that were read, of which `facts` are; None: the same hosts.
+    """
+    yield from _departed_hosts(inventory, current, facts, current if read is None else read)
     yield from _departed_networks(inventory, current)
     for network in inventory.networks.values():
         yield from _moved_subnets(network, current)
 
 
 def _departed_hosts(
-    inventory: Inventory, current: State, facts: Mapping[str, HostFacts]
+    inventory: Inventory, current: State, facts: Mapping[str, HostFacts], read: State
 ) -> Iterator[str]:
     """Peers to which hosts still have routes, tunnels or leases, but that the file does not have.
 
@@ -40,17 +50,14 @@ def _departed_hosts(
     nouns: set[str] = set()
     subnets: dict[str, dict[str, None]] = {}
     of_peers = claims(current, inventory.hosts.values(), facts)
-    for claim in chain(of_peers, _behind_routers(inventory, current, facts)):
+    for claim in chain(of_peers, _behind_routers(inventory, current, facts, read)):
         holders.add(claim.host)
         nouns.add(claim.noun)
         of_peer = subnets.setdefault(claim.peer, {})
         if claim.subnet is not None:
             of_peer[f"{claim.subnet} of network '{claim.network}'"] = None
     if subnets:
-        departed = tuple(
-            f"{peer} (with {listed(tuple(of_peer))})" if of_peer else peer
-            for peer, of_peer in sorted(subnets.items())
-        )
+        departed = tuple(_with_subnets(*each) for each in sorted(subnets.items()))
         yield (
             f"{listed(tuple(sorted(holders)))}: {' and '.join(sorted(nouns))} of hosts that are "
             f"not in this file: {listed(departed, longest=1000)}. A host that has left the file "
@@ -59,20 +66,28 @@ def _departed_hosts(
         )
 
 
+def _with_subnets(peer: str, subnets: Collection[str]) -> str:
+    shown = single_line(peer, 60)
+    return f"{shown} (with {listed(tuple(subnets))})" if subnets else shown
+
+
 def _behind_routers(
-    inventory: Inventory, current: State, facts: Mapping[str, HostFacts]
+    inventory: Inventory, current: State, facts: Mapping[str, HostFacts], read: State
 ) -> Iterator[PeerClaim]:
     """The claims of peers on other links. A host that was not read may have any subnet there."""
-    read = {name: net for name, net in inventory.networks.items() if facts.keys() >= set(net.hosts)}
-    applied = subnets_by_host(inventory, current) if read else {}
+    networks = {
+        name: network
+        for name, network in inventory.networks.items()
+        if facts.keys() >= set(network.hosts)
+    }
+    applied, speakers = subnets_by_host(inventory, read), daemon_routes.speakers(read)
     # A damaged host may still announce its subnet. A new one has none yet.
-    holders = {ref.host for ref in current}
     used = {
         name: frozenset(applied[name].values())
-        | {subnet for host, subnet in network.subnets.items() if host in holders}
-        for name, network in read.items()
+        | {network.subnets[host] for host in speakers.get(name, ()) if host in network.subnets}
+        for name, network in networks.items()
     }
-    return claims_behind_routers(read, used, current, facts)
+    return claims_behind_routers(networks, used, current, facts)
 
 
 _OF_NETWORKS = (DockerNetwork, IptablesChain, NicDropRule, OvsBridge, Vxlan, Wireguard)

@@ -8,14 +8,13 @@ one by the file.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
-from itertools import chain
 from types import MappingProxyType
 
 from provision import methods
 from provision.engine.applied_ranges import applied_ranges
-from provision.engine.peer_claims import PeerClaim, claims, claims_behind_routers
+from provision.engine.claimed_subnets import NetworkSubnets, Subnets, with_claims
 from provision.facts.host import HostFacts
 from provision.model.inventory import Inventory, Network
 from provision.model.problems import Problem
@@ -25,26 +24,6 @@ from provision.resources.base import State
 from provision.resources.kinds.docker0 import Docker0
 from provision.resources.kinds.docker_network import DockerNetwork
 from provision.resources.kinds.etcd_lease import EtcdLease
-
-Subnets = Mapping[str, IPv4Network]
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkSubnets:
-    """The subnets of one network by host: `by_host` as hosts have them, `by_peers` as peers do.
-
-    `known` are the hosts of which peers have anything; `departed` the subnets that peers have of
-    hosts that left the network.
-    """
-
-    by_host: Subnets
-    by_peers: Subnets = field(default_factory=dict)
-    known: frozenset[str] = frozenset()
-    departed: tuple[IPv4Network, ...] = ()
-
-    def of(self, host: str) -> IPv4Network | None:
-        """The subnet of a host; None if neither it nor a peer has one."""
-        return self.by_host.get(host, self.by_peers.get(host))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +52,7 @@ def settled_inventory(
     by_host = subnets_by_host(inventory, current)
     if not any(by_host.values()):
         return SettledInventory(inventory)
-    subnets = _with_claims(inventory, by_host, current, facts)
+    subnets = with_claims(inventory, by_host, current, facts)
     kept = with_subnets(inventory, subnets)
     problems = (
         problem
@@ -82,39 +61,6 @@ def settled_inventory(
         for problem in _unknown_subnets(network, subnets[name], silent)
     )
     return SettledInventory(kept, tuple(problems))
-
-
-def _with_claims(
-    inventory: Inventory,
-    by_host: Mapping[str, Subnets],
-    current: State,
-    facts: Mapping[str, HostFacts],
-) -> dict[str, NetworkSubnets]:
-    """The subnets of the hosts, and those that their peers have of other hosts."""
-    # Of hosts with a subnet of their own in each of their networks, claims tell nothing more.
-    sure = {
-        host
-        for host in inventory.hosts
-        if all(
-            host in by_host[name]
-            for name, network in inventory.networks.items()
-            if host in network.subnets
-        )
-    } - _sharing_hosts(by_host)
-    if len(sure) == len(inventory.hosts):
-        return {name: NetworkSubnets(subnets) for name, subnets in by_host.items()}
-    of_networks: dict[str, list[PeerClaim]] = {name: [] for name in inventory.networks}
-    used = {name: frozenset(subnets.values()) for name, subnets in by_host.items()}
-    of_peers = claims(current, [inventory.hosts[host] for host in sure], facts)
-    behind = claims_behind_routers(inventory.networks, used, current, facts)
-    for claim in chain(of_peers, behind):
-        if claim.network in of_networks:
-            of_networks[claim.network].append(claim)
-    names = {str(host.address): name for name, host in inventory.hosts.items()}
-    return {
-        name: _network_subnets(network, by_host[name], of_networks[name], names)
-        for name, network in inventory.networks.items()
-    }
 
 
 def subnets_by_host(inventory: Inventory, current: State) -> dict[str, dict[str, IPv4Network]]:
@@ -147,35 +93,6 @@ def docker_subnet(network: Network, host: str, current: State) -> IPv4Network | 
             reported = dict(effective)
             return IPv4Network(reported.get("range") or reported["subnet"])
     return None
-
-
-def _sharing_hosts(by_host: Mapping[str, Subnets]) -> set[str]:
-    """Hosts that have a subnet of which another host has exactly the same."""
-    sharing: set[str] = set()
-    for subnets in by_host.values():
-        owners: dict[IPv4Network, str] = {}
-        for host, subnet in subnets.items():
-            first = owners.setdefault(subnet, host)
-            sharing |= {first, host} if first != host else set()
-    return sharing
-
-
-def _network_subnets(
-    network: Network, by_host: Subnets, of_network: Iterable[PeerClaim], names: Mapping[str, str]
-) -> NetworkSubnets:
-    """The subnets of a network by the claims of its hosts; `names` of hosts by address."""
-    by_peers: dict[str, IPv4Network] = {}
-    known: set[str] = set()
-    departed: dict[IPv4Network, None] = {}
-    for claim in of_network:
-        host = names.get(claim.peer, claim.peer)
-        if host in network.subnets:
-            known.add(host)
-            if claim.subnet is not None:
-                by_peers.setdefault(host, claim.subnet)
-        elif claim.subnet is not None:
-            departed[claim.subnet] = None
-    return NetworkSubnets(by_host, by_peers, frozenset(known), tuple(departed))
 
 
 def with_subnets(inventory: Inventory, subnets: Mapping[str, NetworkSubnets]) -> Inventory:

@@ -18,8 +18,8 @@ from provision.resources.kinds.vxlan import Vxlan
 from provision.resources.kinds.wireguard import Wireguard
 from provision.resources.lib import etcd_keys
 
-FAR_HOST = "a host on another link"
-"""Stands for a peer with a subnet behind a router, of which no address is known."""
+FAR_HOSTS = "hosts on other links"
+"""Stands for the peers with a subnet behind a router, of which no address is known."""
 
 
 class PeerClaim(NamedTuple):
@@ -65,7 +65,7 @@ def claims(
     for resource in current.values() if routers else ():
         if isinstance(resource, Routes):
             yield from _by_vxlan(resource, routers)
-    for host, network, route in daemon_routes.learned(current, facts):
+    for host, network, route, _ in daemon_routes.learned(current, facts):
         if route.via and route.via not in known and route.via not in _gateways(facts[host]):
             yield PeerClaim(host, route.via, "routes by BGP", network, route.dst)
 
@@ -84,10 +84,11 @@ def claims_behind_routers(
     gateways = {host: _gateways(found) | routers for host, found in facts.items()}
     # Of hosts that are all on one link, without a router, no route has to be looked at.
     behind = {host: found for host, found in facts.items() if gateways[host]}
-    for host, name, route in daemon_routes.learned(current, behind):
-        network = networks.get(name) if route.via in gateways[host] else None
-        if network and route.dst.subnet_of(network.cidr) and route.dst not in used[name]:
-            yield PeerClaim(host, FAR_HOST, "routes by BGP", name, route.dst)
+    for host, name, route, is_kept in daemon_routes.learned(current, behind):
+        if is_kept or route.via not in gateways[host] or name not in networks:
+            continue
+        if route.dst not in used[name] and route.dst.subnet_of(networks[name].cidr):
+            yield PeerClaim(host, FAR_HOSTS, "routes by BGP", name, route.dst)
 
 
 def _gateways(facts: HostFacts) -> frozenset[str]:

@@ -97,7 +97,7 @@ def test_hosts_of_two_links_reach_each_other_by_their_router(linked: Hosts) -> N
         assert explained["reached"] and explained["cause"] is None, explained
 
     plan = linked.provision("plan", without_h3(linked, inventory))
-    assert "a host on another link (with 172.27.2.0/24 of network 'core')" in plan, plan
+    assert "hosts on other links (with 172.27.2.0/24 of network 'core')" in plan, plan
     assert "not in this file" not in linked.provision("plan", inventory)
 
     stop = f"systemctl stop {UNIT}; sleep 4; systemctl start {UNIT}"

@@ -18,7 +18,7 @@ from provision.methods.bgp.method import BgpMethod
 from provision.model.errors import InventoryError
 from provision.model.inventory import Inventory
 from provision.model.needs import Inbound
-from provision.resources.base import Ref
+from provision.resources.base import Ref, State
 from provision.resources.kinds.file import File
 from provision.resources.kinds.service import Service
 from provision.resources.lib.daemon_range import daemon_range
@@ -193,12 +193,56 @@ def test_a_host_behind_a_router_that_left_is_named_by_its_subnet(
     settled = settled_inventory(left, current, facts=states).inventory
     # In the place of h5 a new host gets its subnet; else it gets one that nobody announces.
     assert str(settled.networks["core"].subnets["h6"]) == f"172.27.{4 if stays else 5}.0/24"
-    (named,) = (line for line in warnings(settled, current, states) if "routes by BGP" in line)
+    (named,) = by_routes(settled, current, states)
     subnets = [f"172.27.{parts[host]}.0/24 of network 'core'" for host in leaving]
-    assert f"a host on another link (with {', '.join(subnets)})" in named, named
+    assert f"hosts on other links (with {', '.join(subnets)})" in named, named
+    # With --limit, the plan is that of one host, but the others were read.
+    of_h1 = {ref: each for ref, each in current.items() if ref.host == "h1"}
+    assert list(warnings(settled, of_h1, states, current)) == [named]
     # A host that was not read may have the subnet.
     unread = {name: state for name, state in states.items() if name != "h2"}
-    assert not any("routes by BGP" in line for line in warnings(settled, current, unread))
+    assert not by_routes(settled, current, unread)
+
+
+def by_routes(inventory: Inventory, current: State, states: dict[str, HostFacts]) -> list[str]:
+    """The warnings of a plan of all hosts about routes of hosts that left."""
+    lines = warnings(inventory, current, states, current)
+    return [line for line in lines if "routes by BGP" in line]
+
+
+def test_no_host_of_the_file_is_taken_for_one_that_left(tmp_path: Path) -> None:
+    """Neither where all is as applied, nor by the copies that a restarted daemon keeps."""
+    inventory = linked(tmp_path)
+    states = routed_to(inventory, {"h2": 1, "h3": 2})
+    current = wanted(inventory, states)
+    assert not by_routes(inventory, current, states)
+    copy = KernelRoute(IPv4Network("172.27.9.0/24"), "eth1", 241, via=NEAR_ROUTER)
+    states["h1"] = replace(states["h1"], routes=(*states["h1"].routes, copy))
+    assert not by_routes(inventory, current, states)
+    # Of a host that has lost all but its daemon, the file tells the subnet.
+    of_daemon = {ref: r for ref, r in current.items() if ref.host != "h3" or "bgp" in ref.name}
+    assert not by_routes(inventory, of_daemon, states)
+
+
+def test_a_silent_host_behind_a_router_may_have_a_subnet_that_nobody_explains(
+    tmp_path: Path,
+) -> None:
+    """It keeps the subnet of its place, and a new host before it has to name its own."""
+    before = linked(tmp_path)
+    applied = wanted(before, routed(before))
+    current = {ref: each for ref, each in applied.items() if ref.host != "h3"}
+    first = "h1: {address: 10.78.0.11}"
+    h3 = "  h3: {address: 10.79.0.13}\n"
+    moved = linked(tmp_path, changes=((h3, ""), (first, f"{h3.strip()}\n  {first}")))
+    states = {
+        name: state for name, state in routed_to(moved, {"h2": 1, "h3": 2}).items() if name != "h3"
+    }
+    found = settled_inventory(moved, current, ("h3",), facts=states)
+    assert str(found.inventory.networks["core"].subnets["h3"]) == "172.27.2.0/24"
+    new = linked(tmp_path, changes=((h3, f"  h6: {{address: 10.78.0.16}}\n{h3}"),))
+    states["h6"] = routed(new)["h6"]
+    (problem,) = settled_inventory(new, current, ("h3",), facts=states).problems
+    assert problem.host == "h6" and "might get that of h3, which cannot be asked" in str(problem)
 
 
 def routed_to(inventory: Inventory, parts: dict[str, int]) -> dict[str, HostFacts]:
