@@ -57,11 +57,11 @@ def with_claims(
         if claim.network in of_networks:
             of_networks[claim.network].append(claim)
     names = {str(host.address): name for name, host in inventory.hosts.items()}
-    found = {
+    by_network = {
         name: _network_subnets(network, by_host[name], of_networks[name], names)
         for name, network in inventory.networks.items()
     }
-    return _with_far_subnets(inventory, found, current, facts)
+    return _with_far_subnets(inventory, by_network, current, facts)
 
 
 def _with_far_subnets(
@@ -77,21 +77,21 @@ def _with_far_subnets(
         if claim.subnet is not None:
             far.setdefault(claim.network, []).append(claim.subnet)
     speakers = daemon_routes.speakers(current) if far else {}
-    found = dict(subnets)
+    completed = dict(subnets)
     for name, unexplained in far.items():
-        of = found[name]
+        of = completed[name]
         # Such a subnet may be that of a host that is silent, or that has lost all but its daemon.
         owners = {
             host
             for host in inventory.networks[name].hosts
             if of.of(host) is None and (host not in facts or host in speakers.get(name, ()))
         }
-        found[name] = (
+        completed[name] = (
             replace(of, known=of.known | owners)
             if owners
             else replace(of, departed=(*of.departed, *dict.fromkeys(unexplained)))
         )
-    return found
+    return completed
 
 
 def _sharing_hosts(by_host: Mapping[str, Subnets]) -> set[str]:

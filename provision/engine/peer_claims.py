@@ -81,9 +81,9 @@ def claims_behind_routers(
     Some host on another link announces it. The next hop is the router, so nothing tells which one.
     """
     routers = daemon_routes.routers(current)
-    gateways = {host: _gateways(found) | routers for host, found in facts.items()}
+    gateways = {host: _gateways(of_host) | routers for host, of_host in facts.items()}
     # Of hosts that are all on one link, without a router, no route has to be looked at.
-    behind = {host: found for host, found in facts.items() if gateways[host]}
+    behind = {host: of_host for host, of_host in facts.items() if gateways[host]}
     for host, name, route, is_kept in daemon_routes.learned(current, behind):
         if is_kept or route.via not in gateways[host] or name not in networks:
             continue
