@@ -33,15 +33,23 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.model.errors import LabError
+from tests.bench import warm_provision
 from tests.bench.fault_changes import PROVISION
 from tests.bench.fault_run import Result, SequenceRun
 from tests.bench.fault_sequences import KINDS, METHODS, MORE_METHODS, choose, seeds
 from tests.bench.temporary_lab import temporary_lab
-from tests.bench.warm_provision import WarmHosts, WarmProvision
 from tests.lab.hosts import Hosts
 
 BOOTS = 3
 """Attempts to boot a lab; a busy machine may be too slow for one."""
+
+
+class WarmHosts(Hosts):
+    """Hosts on which a command of `provision` needs no start of Python."""
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        server = warm_provision.shared()
+        return server.run(arguments, self.lab.folder, self.environment, 600)
 
 
 @dataclass
@@ -138,8 +146,8 @@ def campaign(pending: deque[tuple[int, str]], hours: float, folder: Path, figure
     failed_boots = 0
     while more():
         try:
-            with WarmProvision() as server, temporary_lab(3, "mixed") as booted:
-                hosts = WarmHosts(booted.lab, server)
+            with temporary_lab(3, "mixed") as booted:
+                hosts = WarmHosts(booted.lab)
                 failed_boots, broken = 0, False
                 while more() and not broken:
                     seed, method = pending.popleft()

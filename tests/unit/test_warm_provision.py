@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,8 +22,9 @@ from tests.house.test_structure import ROOT
 @pytest.fixture(scope="module")
 def server() -> Iterator[WarmProvision]:
     """A server for all tests of the file."""
-    with WarmProvision() as warm:
-        yield warm
+    warm = WarmProvision()
+    yield warm
+    warm.close()
 
 
 @pytest.mark.parametrize(
@@ -56,8 +61,38 @@ def test_requests_run_at_once_with_their_own_environment(
     assert widths[0] < widths[1] and widths == [*widths[:2] * 2, widths[0]]
 
 
-def test_a_program_that_does_not_end_is_told(server: WarmProvision, tmp_path: Path) -> None:
-    """After its time, by the error that subprocess raises; the server answers on."""
-    with pytest.raises(subprocess.TimeoutExpired):
-        server.run(("validate", "/dev/stdin"), tmp_path, os.environ, 0.0001)
+def test_a_program_that_does_not_end_is_ended(server: WarmProvision, tmp_path: Path) -> None:
+    """After its time, with the error that subprocess raises; the server answers on."""
+    config = tmp_path / "config"
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        config.write_text(f"Host *\n  HostName 127.0.0.1\n  Port {mute.getsockname()[1]}\n")
+        arguments = ("plan", str(ROOT / "inventories/routes.yml"), "--ssh-config", str(config))
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.run(arguments, tmp_path, os.environ, 3)
     assert server.run(("--version",), tmp_path, os.environ, 60).returncode == 0
+    until = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in in_folder(tmp_path)):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_a_failure_is_printed(server: WarmProvision, tmp_path: Path) -> None:
+    """The tests on booted hosts look for a traceback."""
+    answer = server.run(("--version",), tmp_path / "nothing", os.environ, 60)
+    assert answer.returncode == 1 and "Traceback" in answer.stderr, answer
+
+
+def test_ctrl_c_does_not_end_the_server(server: WarmProvision, tmp_path: Path) -> None:
+    """It goes to all processes of a terminal, and the tests still have to clean up."""
+    os.kill(server.pid, signal.SIGINT)
+    assert server.run(("--version",), tmp_path, os.environ, 60).returncode == 0
+
+
+def in_folder(folder: Path) -> list[int]:
+    """The processes whose working directory is a folder."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):
+            if link.readlink() == folder:
+                found.append(int(link.parts[2]))
+    return found
