@@ -57,7 +57,7 @@ def _departed_hosts(
         if claim.subnet is not None:
             of_peer[f"{claim.subnet} of network '{claim.network}'"] = None
     if subnets:
-        departed = tuple(_with_subnets(*each) for each in sorted(subnets.items()))
+        departed = tuple(_peer_text(*each) for each in sorted(subnets.items()))
         yield (
             f"{listed(tuple(sorted(holders)))}: {' and '.join(sorted(nouns))} of hosts that are "
             f"not in this file: {listed(departed, longest=1000)}. A host that has left the file "
@@ -66,7 +66,7 @@ def _departed_hosts(
         )
 
 
-def _with_subnets(peer: str, subnets: Collection[str]) -> str:
+def _peer_text(peer: str, subnets: Collection[str]) -> str:
     shown = single_line(peer, 60)
     return f"{shown} (with {listed(tuple(subnets))})" if subnets else shown
 
@@ -75,16 +75,17 @@ def _behind_routers(
     inventory: Inventory, current: State, facts: Mapping[str, HostFacts], read: State
 ) -> Iterator[PeerClaim]:
     """The claims of peers on other links. A host that was not read may have any subnet there."""
+    speakers = daemon_routes.speakers(read)
     networks = {
         name: network
         for name, network in inventory.networks.items()
-        if facts.keys() >= set(network.hosts)
+        if name in speakers and facts.keys() >= set(network.hosts)
     }
-    applied, speakers = subnets_by_host(inventory, read), daemon_routes.speakers(read)
+    applied = subnets_by_host(inventory, read) if networks else {}
     # A damaged host may still announce its subnet. A new one has none yet.
     used = {
         name: frozenset(applied[name].values())
-        | {network.subnets[host] for host in speakers.get(name, ()) if host in network.subnets}
+        | {network.subnets[host] for host in speakers[name] if host in network.subnets}
         for name, network in networks.items()
     }
     return claims_behind_routers(networks, used, current, facts)
